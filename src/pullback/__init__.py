@@ -1,0 +1,3 @@
+"""Semantic directions of diffusion models, by pullback geometry, without labels."""
+
+__version__ = "0.1.0"
