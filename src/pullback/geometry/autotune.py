@@ -1,0 +1,113 @@
+"""A short measurement that picks the engines."""
+
+from __future__ import annotations
+
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pullback.errors import ModelError
+from pullback.geometry.jacobian import JacobianAt
+from pullback.geometry.linalg import generator_or_fixed, randn
+from pullback.geometry.plan import JvpEngine, Plan, VjpEngine
+from pullback.types import FeatureMap
+
+JVP_TIERS: tuple[tuple[JvpEngine, ...], ...] = (("vmap", "loop"), ("double_backward",), ("finite_difference",))
+VJP_TIERS: tuple[tuple[VjpEngine, ...], ...] = (("vmap", "loop"),)
+E = TypeVar("E", bound=str)
+_PLANS: weakref.WeakKeyDictionary[FeatureMap, dict[tuple[int, ...], Plan]] = weakref.WeakKeyDictionary()
+
+
+def measure_plan(
+    f: FeatureMap | Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    chunk: int = 16,
+    generator: torch.Generator | None = None,
+) -> Plan:
+    """Time the engines at x, after a warm-up call each, and keep the fastest jvp and the fastest vjp.
+
+    Double backward is tried where no layer-by-layer forward derivative exists, finite differences where that fails
+    too, each with a warning that says why.
+
+    Args:
+        f: A feature map, or a plain batched callable.
+        x: One latent or a batch, as the products will meet it.
+        chunk: Most (sample, direction) pairs in one network call.
+        generator: For the directions that are timed.
+
+    Returns:
+        A plan with both times filled in. Costs eight chunks of products.
+
+    Raises:
+        ModelError: If no engine can differentiate the map.
+    """
+    generator = generator_or_fixed(generator)
+    jac = JacobianAt(f, x)
+    num = max(1, chunk // jac.num_samples)
+    v = randn((jac.num_samples, num, jac.dim_x), generator, like=jac.x).to(jac.dtype)
+    u = randn((jac.num_samples, num, jac.dim_h), generator, like=jac.x).to(jac.dtype)
+
+    def seconds_per_jvp(engine: JvpEngine) -> float:
+        trial = JacobianAt(jac.f, x, plan=Plan.fixed(engine, chunk=chunk))
+        return _seconds(lambda: trial.jvp_flat(v), jac.x.device) / num / jac.num_samples
+
+    def seconds_per_vjp(engine: VjpEngine) -> float:
+        trial = JacobianAt(jac.f, x, plan=Plan.fixed(vjp_engine=engine, chunk=chunk))
+        return _seconds(lambda: trial.vjp_flat(u), jac.x.device) / num / jac.num_samples
+
+    jvp_engine, jvp_seconds = _fastest(JVP_TIERS, seconds_per_jvp)
+    vjp_engine, vjp_seconds = _fastest(VJP_TIERS, seconds_per_vjp)
+    return Plan(jvp_engine, vjp_engine, chunk, seconds_per_jvp=jvp_seconds, seconds_per_vjp=vjp_seconds)
+
+
+def plan_for(f: FeatureMap, x: Tensor) -> Plan:
+    """`measure_plan`, once for each map and shape of x."""
+    plans = _PLANS.setdefault(f, {})
+    key = tuple(x.shape)
+    if key not in plans:
+        plans[key] = measure_plan(f, x)
+    return plans[key]
+
+
+def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> tuple[E, float]:
+    """The fastest engine of the first tier in which one works."""
+    reason = ""
+    for tier in tiers:
+        times: dict[E, float] = {}
+        for engine in tier:
+            try:
+                times[engine] = seconds(engine)
+            except torch.OutOfMemoryError:
+                raise
+            except (ModelError, NotImplementedError, RuntimeError) as error:
+                reason = f"{engine} failed: {str(error).splitlines()[0]}"
+        if times:
+            best = min(times, key=lambda engine: times[engine])
+            if tier is not tiers[0]:
+                warnings.warn(f"products use {best}, since {reason}", stacklevel=3)
+            return best, times[best]
+    raise ModelError(
+        wanted="f must be differentiable in x",
+        got=reason,
+        hint="pullback.testing.check_feature_map(f, x) names the cause",
+    )
+
+
+def _seconds(call: Callable[[], Tensor], device: torch.device) -> float:
+    call()
+    _synchronize(device)
+    start = time.perf_counter()
+    call()
+    _synchronize(device)
+    return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

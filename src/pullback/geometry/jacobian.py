@@ -1,0 +1,269 @@
+"""``J = dh/dx`` at a point, as two products: the only view of a network that the geometry needs.
+
+Notation, code -> papers (arXiv 2302.12469, 2307.12868): ``jvp(v)`` is the push-forward Jv of a tangent vector,
+``vjp(u)`` the pull-back J^T u, ``metric(v)`` the pulled-back inner product v^T J^T J v.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pullback.errors import ModelError, NumericalError, ShapeError
+from pullback.geometry.engines import JVP_ENGINES, VJP_ENGINES, Point
+from pullback.geometry.linalg import full_precision, work_dtype
+from pullback.geometry.plan import Plan, Products
+from pullback.types import FeatureMap, Origin
+
+__all__ = ["JacobianAt", "Plan", "Products", "as_feature_map"]
+
+
+@dataclass(frozen=True, eq=False)
+class CallableMap:
+    """Any batched callable as a `FeatureMap`."""
+
+    call: Callable[[Tensor], Tensor]
+    x_shape: tuple[int, ...]
+    h_shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    origin: Origin = field(default_factory=dict)
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Features of a batch."""
+        return self.call(x)
+
+    def forward_mode(self) -> AbstractContextManager[object]:
+        """Nothing to prepare."""
+        return nullcontext()
+
+    def parameters(self) -> list[Tensor]:
+        """Those of the callable, when it is a module."""
+        return list(self.call.parameters()) if isinstance(self.call, torch.nn.Module) else []
+
+
+def as_feature_map(f: FeatureMap | Callable[[Tensor], Tensor], x: Tensor) -> FeatureMap:
+    """Wrap a plain callable; a feature map comes back as it is.
+
+    Args:
+        f: Takes `(B, *x_shape)` and returns `(B, *h_shape)`, each sample on its own.
+        x: An example batch, shape `(B, *x_shape)`; one forward pass finds the shape of h.
+
+    Raises:
+        ShapeError: If the output has not one row per sample.
+
+    Example:
+        >>> as_feature_map(lambda x: x[:, :2] ** 2, torch.ones(1, 3)).h_shape
+        (2,)
+    """
+    if isinstance(f, FeatureMap):
+        return f
+    with torch.no_grad():
+        h = f(x)
+    if x.ndim < 2 or h.ndim < 1 or len(h) != len(x):
+        raise ShapeError(
+            wanted="a plain callable must take (B, *x_shape) and return (B, *h_shape)",
+            got=f"{tuple(x.shape)} -> {tuple(h.shape)}",
+            hint="add the batch axis to x, and keep it in f",
+        )
+    return CallableMap(f, tuple(x.shape[1:]), tuple(h.shape[1:]), x.dtype, x.device)
+
+
+class JacobianAt:
+    """The Jacobian of f at x, or of f at each of a batch of x, which is block-diagonal.
+
+    Args:
+        f: A feature map, or a plain batched callable.
+        x: One latent `x_shape`, or a batch `(B, *x_shape)`. A plain callable takes a batch.
+        plan: How to compute; ``Plan.fixed()`` by default.
+
+    Raises:
+        ShapeError: If x is not a latent of f.
+        NumericalError: If x holds NaN or infinity.
+
+    Example:
+        >>> jac = JacobianAt(lambda x: x**2, torch.tensor([[1.0, 2.0]]))
+        >>> jac.jvp(torch.tensor([[[0.0, 1.0]]]))
+        tensor([[[0., 4.]]])
+        >>> jac.products
+        Products(jvp=1, vjp=0)
+    """
+
+    def __init__(self, f: FeatureMap | Callable[[Tensor], Tensor], x: Tensor, *, plan: Plan | None = None) -> None:
+        self.f = as_feature_map(f, x)
+        self.plan = plan or Plan.fixed()
+        self.is_batched = tuple(x.shape) != self.f.x_shape
+        if tuple(x.shape[self.is_batched :]) != self.f.x_shape:
+            raise ShapeError(
+                wanted=f"x must have shape {self.f.x_shape} or (B, {str(self.f.x_shape)[1:]}",
+                got=str(tuple(x.shape)),
+                hint="give a latent of this map",
+            )
+        if not bool(x.isfinite().all()):
+            raise NumericalError(wanted="x must be finite", got="NaN or infinity", hint="check how it was sampled")
+        with torch.inference_mode(False):
+            self.x = x.detach().clone().to(self.f.device, self.f.dtype)
+        self._point = Point(self.f, self.x if self.is_batched else self.x[None])
+        self._counts = [[0, 0] for _ in range(self.num_samples)]
+
+    @property
+    def num_samples(self) -> int:
+        """B; 1 for a single latent."""
+        return len(self._point.x)
+
+    @property
+    def dim_x(self) -> int:
+        """N, the number of values of a latent."""
+        return math.prod(self.f.x_shape)
+
+    @property
+    def dim_h(self) -> int:
+        """D, the number of values of a feature."""
+        return math.prod(self.f.h_shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of what the products return: that of f, and at least float32."""
+        return work_dtype(self.f.dtype)
+
+    @property
+    def products_each(self) -> tuple[Products, ...]:
+        """Products so far, sample by sample."""
+        return tuple(Products(*count) for count in self._counts)
+
+    @property
+    def products(self) -> Products:
+        """Products so far, over all samples."""
+        return sum(self.products_each, Products())
+
+    @property
+    def h(self) -> Tensor:
+        """The feature itself, flat: shape `(D,)`, or `(B, D)`."""
+        with self._precision():
+            h = self._point.graph[1].detach().to(self.dtype).flatten(1)
+        return h if self.is_batched else h[0]
+
+    def jvp(self, v: Tensor) -> Tensor:
+        """Push tangent vectors forward: ``J v_i``  (2307.12868).
+
+        Args:
+            v: Tangent vectors at x, shape `(k, *x_shape)`, or `(B, k, *x_shape)` for a batch.
+
+        Returns:
+            Feature-space vectors, shape `(k, D)` or `(B, k, D)`. Costs k forward products a sample.
+
+        Raises:
+            ShapeError: If ``v`` does not live where ``x`` does.
+            NumericalError: If a product is not finite.
+        """
+        return self._unbatch(self.jvp_flat(self._flat(v, self.f.x_shape, "v")))
+
+    def vjp(self, u: Tensor) -> Tensor:
+        """Pull feature vectors back: ``J^T u_i``  (2307.12868).
+
+        Args:
+            u: Vectors in H, shape `(k, D)`, or `(B, k, D)` for a batch.
+
+        Returns:
+            Vectors in X, shape `(k, *x_shape)` or `(B, k, *x_shape)`. Costs k reverse products a sample.
+
+        Raises:
+            ShapeError: If ``u`` does not live in H.
+            NumericalError: If a product is not finite.
+        """
+        g = self.vjp_flat(self._flat(u, (self.dim_h,), "u"))
+        return self._unbatch(g.unflatten(-1, self.f.x_shape))
+
+    def metric(self, v: Tensor) -> Tensor:
+        """Inner products under the metric of H pulled back to X: ``G_ij = <J v_i, J v_j>``  (2307.12868).
+
+        Args:
+            v: Tangent vectors, shape `(k, *x_shape)`, or `(B, k, *x_shape)`.
+
+        Returns:
+            Symmetric, positive semi-definite, shape `(k, k)` or `(B, k, k)`; null directions have length 0.
+
+        Raises:
+            ShapeError: If ``v`` does not live where ``x`` does.
+        """
+        pushed = self.jvp(v)
+        return pushed @ pushed.mT
+
+    def dense(self) -> Tensor:
+        """The whole matrix, shape `(D, N)` or `(B, D, N)`; costs min(D, N) products: for small maps and tests."""
+        by_rows = self.dim_h <= self.dim_x
+        eye = torch.eye(min(self.dim_h, self.dim_x), dtype=self.dtype, device=self.f.device)
+        eye = eye.expand(self.num_samples, -1, -1)
+        return self._unbatch(self.vjp_flat(eye) if by_rows else self.jvp_flat(eye).mT)
+
+    def jvp_flat(self, v: Tensor) -> Tensor:
+        """`jvp` with the batch always there and X flat: `(B, k, N)` to `(B, k, D)`."""
+        for count in self._counts:
+            count[0] += v.shape[1]
+        try:
+            return self._in_chunks(JVP_ENGINES[self.plan.jvp_engine], v, self.f.x_shape, self.dim_h)
+        except NotImplementedError as error:
+            raise ModelError(
+                wanted="every layer before h needs a forward derivative",
+                got=str(error).splitlines()[0],
+                hint="use Plan.fixed('double_backward') or Plan.fixed('finite_difference')",
+            ) from error
+
+    def vjp_flat(self, u: Tensor) -> Tensor:
+        """`vjp` with the batch always there and X flat: `(B, k, D)` to `(B, k, N)`."""
+        for count in self._counts:
+            count[1] += u.shape[1]
+        return self._in_chunks(VJP_ENGINES[self.plan.vjp_engine], u, self.f.h_shape, self.dim_x)
+
+    def subset(self, samples: Sequence[int]) -> JacobianAt:
+        """The Jacobian at some of the samples, on the same counter."""
+        part = JacobianAt(self.f, self._point.x[list(samples)], plan=self.plan)
+        part._counts = [self._counts[i] for i in samples]
+        return part
+
+    def _in_chunks(
+        self, engine: Callable[[Point, Tensor], Tensor], rows: Tensor, shape: tuple[int, ...], dim_out: int
+    ) -> Tensor:
+        num_samples, rank, _ = rows.shape
+        out = torch.empty(num_samples, rank, dim_out, dtype=self.dtype, device=self.f.device)
+        chunk = max(1, self.plan.chunk // num_samples)
+        with torch.inference_mode(False), self._precision():
+            for start in range(0, rank, chunk):
+                part = rows[:, start : start + chunk].to(self.f.device, self.f.dtype)
+                part = part.transpose(0, 1).reshape(-1, num_samples, *shape)  # (c, B, ...)
+                out[:, start : start + chunk] = engine(self._point, part).detach().flatten(2).transpose(0, 1)
+        if not bool(out.isfinite().all()):
+            raise NumericalError(
+                wanted="Jacobian products must be finite",
+                got="NaN or infinity",
+                hint="check the weights, and use float32 where half precision overflows",
+            )
+        return out
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return contextlib.nullcontext() if self.plan.dtype == "tf32" else full_precision()
+
+    def _flat(self, rows: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+        lead = (self.num_samples,) if self.is_batched else ()
+        if (
+            rows.ndim != len(lead) + 1 + len(shape)
+            or rows.shape[: len(lead)] != lead
+            or rows.shape[-len(shape) :] != shape
+        ):
+            wanted = ", ".join(str(size) for size in (*lead, "k", *shape))
+            raise ShapeError(
+                wanted=f"{name} must have shape ({wanted})",
+                got=str(tuple(rows.shape)),
+                hint="stack directions along the axis marked k",
+            )
+        flat = rows.flatten(len(lead) + 1)
+        return flat if self.is_batched else flat[None]
+
+    def _unbatch(self, rows: Tensor) -> Tensor:
+        return rows if self.is_batched else rows[0]

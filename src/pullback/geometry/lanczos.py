@@ -1,0 +1,233 @@
+"""Block Golub-Kahan-Lanczos with full re-orthogonalisation, on a batch of Jacobians in step.
+
+Two orthonormal bases grow in turn, a block at a time: U by J V (`push`), V by J^T U (`pull`). Every product is kept as
+its coordinates in the other basis, so that two rank-sized matrices hold all that is known of J:
+
+    J v_i   = sum_l pushed[i, l] u_l        J^T u_i = sum_l pulled[i, l] v_l
+
+An SVD of one gives triplets, and the other gives their residuals without a further product. (Golub and Kahan 1965;
+Golub, Luk and Overton 1981.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pullback.geometry.jacobian import JacobianAt
+from pullback.geometry.linalg import deflated, orthonormal_rows, randn, row_svd, small
+from pullback.geometry.triplets import Triplets, relative
+
+NUM_PROBES = 3
+PROBE_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When to stop: ``guarded`` triplets with relative residuals up to ``tol``, or ``max_products`` a sample."""
+
+    rank: int
+    guarded: int
+    tol: float
+    max_products: int
+    is_probed: bool
+
+
+def lanczos(jac: JacobianAt, goal: Goal, *, block: int, generator: torch.Generator) -> Triplets:
+    """The first ``goal.guarded`` triplets of every sample.
+
+    Samples that have converged leave the batch. A deflated probe then looks for a singular value above s_rank outside
+    the answer; where it finds one, its vectors join the bases and the iteration goes on.
+
+    Args:
+        jac: J at a batch of x.
+        goal: When to stop.
+        block: Directions a step.
+        generator: For the first block, for what replaces dependent vectors, and for probes.
+
+    Returns:
+        ``goal.guarded`` triplets, verified where the goal was met.
+    """
+    found: dict[int, Triplets] = {}
+    queue = [(list(range(jac.num_samples)), Krylov(jac, block, generator))]
+    peak_bytes = 0
+    while queue:
+        samples, state = queue.pop()
+        answer, is_done = state.advance(goal)
+        peak_bytes = max(peak_bytes, state.num_bytes)
+        done = [i for i in range(len(samples)) if is_done[i]]
+        rest = [i for i in range(len(samples)) if not is_done[i]]
+        verified, missing = _probe(state.jac.subset(done), _take(answer, done), goal, generator)
+        for place, i in enumerate(done):
+            if missing[place] is None or state.num_products >= goal.max_products:
+                found[samples[i]] = _take(answer, [i], is_verified=verified[place : place + 1])
+        for i, directions in zip(done, missing, strict=True):
+            if samples[i] not in found and directions is not None:
+                queue.append(([samples[i]], state.subset([i]).with_directions(directions)))
+        if rest:
+            queue.append(([samples[i] for i in rest], state.subset(rest)))
+    return _join([found[i] for i in range(jac.num_samples)], peak_bytes)
+
+
+class Krylov:
+    """Orthonormal bases U `(B, m, D)` and V `(B, n, N)`, and J seen through them."""
+
+    def __init__(self, jac: JacobianAt, block: int, generator: torch.Generator) -> None:
+        self.jac = jac
+        self.generator = generator
+        first = randn((jac.num_samples, block, jac.dim_x), generator, like=jac.x).to(jac.dtype)
+        self.v = orthonormal_rows(first)[0]
+        self.u = self.v.new_zeros(jac.num_samples, 0, jac.dim_h)
+        self.pushed = torch.zeros(jac.num_samples, 0, 0, dtype=torch.float64)
+        self.pulled = torch.zeros(jac.num_samples, 0, block, dtype=torch.float64)
+        self.num_products = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of both bases."""
+        return self.u.element_size() * (self.u.numel() + self.v.numel())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no vector is left to multiply: the bases span all that J can reach."""
+        return self.pushed.shape[1] == self.v.shape[1] and self.pulled.shape[1] == self.u.shape[1]
+
+    def advance(self, goal: Goal) -> tuple[Triplets, Tensor]:
+        """Multiply until a sample meets the goal; also says which did, or gave up."""
+        while True:
+            if self.pushed.shape[1] < self.v.shape[1]:
+                self.push()
+            else:
+                self.pull()
+            is_last = self.is_complete or self.num_products >= goal.max_products
+            if min(self.pushed.shape[1], self.pulled.shape[1]) < goal.guarded and not is_last:
+                continue
+            s, u, v, residual = self.ritz(goal.guarded)
+            is_done = (residual <= goal.tol).all(-1) & (s.shape[1] == goal.guarded) | is_last
+            if bool(is_done.any()):
+                u, v = u.to(self.u) @ self.u[:, : u.shape[2]], v.to(self.v) @ self.v[:, : v.shape[2]]
+                return Triplets(u, s, v, residual, is_done), is_done
+
+    def push(self) -> None:
+        """Multiply the new vectors of V by J, and extend U by what comes."""
+        new = self.v[:, self.pushed.shape[1] :]
+        self.u, rows = extend(self.u, self.jac.jvp_flat(new), self.generator)
+        self.pushed = _append(self.pushed, rows)
+        self.num_products += new.shape[1]
+
+    def pull(self) -> None:
+        """Multiply the new vectors of U by J^T, and extend V by what comes."""
+        new = self.u[:, self.pulled.shape[1] :]
+        self.v, rows = extend(self.v, self.jac.vjp_flat(new), self.generator)
+        self.pulled = _append(self.pulled, rows)
+        self.num_products += new.shape[1]
+
+    def ritz(self, num: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Triplets from the side whose products are all expressed: s, coordinates of u and v, relative residual."""
+        from_v = self.pulled.shape[1] == self.u.shape[1]
+        inner, outer = (self.pushed, self.pulled) if from_v else (self.pulled, self.pushed)
+        far, s, near = torch.linalg.svd(inner, full_matrices=False)
+        far, s, near = far.mT[:, :num], s[:, :num], near[:, :num]
+        error = near @ outer
+        error = error - pad(s[..., None] * far, (0, error.shape[2] - far.shape[2]))
+        residual = relative(torch.linalg.vector_norm(error, dim=-1), s)
+        return (s, near, far, residual) if from_v else (s, far, near, residual)
+
+    def subset(self, samples: Sequence[int]) -> Krylov:
+        """The state of some of the samples."""
+        part = object.__new__(Krylov)
+        part.__dict__.update(self.__dict__)
+        part.jac = self.jac.subset(samples)
+        for name in ("u", "v", "pushed", "pulled"):
+            setattr(part, name, getattr(self, name)[list(samples)])
+        return part
+
+    def with_directions(self, v: Tensor) -> Krylov:
+        """Add directions to V, and what J makes of them to U, so that the next triplets know of them."""
+        self.v, _ = extend(self.v, v, self.generator)
+        self.pulled = pad(self.pulled, (0, self.v.shape[1] - self.pulled.shape[2]))
+        self.push()
+        self.pull()
+        return self
+
+
+def extend(basis: Tensor, block: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Grow an orthonormal basis by a block of vectors, and express the block in it.
+
+    Each new vector is projected out of the basis twice, which is enough. What the block lacks in rank is made up by
+    random vectors, orthogonal to all others and with coordinate 0: so a zero Jacobian has a basis like any other.
+
+    Args:
+        basis: Orthonormal rows, shape `(B, m, n)`.
+        block: Shape `(B, b, n)`.
+        generator: For the random vectors.
+
+    Returns:
+        The larger basis, shape `(B, m + min(b, n - m), n)`, and the coordinates of ``block`` in it.
+    """
+    room = min(block.shape[1], basis.shape[2] - basis.shape[1])
+    inside = block @ basis.mT  # (B, b, m)
+    rest = block - inside @ basis
+    mix, size, rows = row_svd(rest)  # rest = mix^T size rows
+    mix, size, rows = mix[:, :room], size[:, :room], rows[:, :room]
+    noise = 10 * torch.finfo(block.dtype).eps * small(torch.linalg.matrix_norm(block))
+    is_lacking = size <= noise[:, None]
+    if bool(is_lacking.any()):
+        random = deflated(randn(tuple(rows.shape), generator, like=rows), basis)
+        rows = torch.where(is_lacking[..., None].to(rows.device), random, rows)
+        size = torch.where(is_lacking, 0.0, size)
+    again = rows @ basis.mT
+    new, triangle = orthonormal_rows(rows - again @ basis)
+    weight = small(mix).mT * size[:, None, :]  # (B, b, room)
+    coordinates = torch.cat([small(inside) + weight @ small(again), weight @ small(triangle)], dim=2)
+    return torch.cat([basis, new], dim=1), coordinates
+
+
+def _append(coordinates: Tensor, rows: Tensor) -> Tensor:
+    return torch.cat([pad(coordinates, (0, rows.shape[2] - coordinates.shape[2])), rows], dim=1)
+
+
+def _probe(
+    jac: JacobianAt, answer: Triplets, goal: Goal, generator: torch.Generator
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Which samples are verified, and the directions that one which is not has missed.
+
+    A few power steps of random vectors on (I - U^T U) J (I - V^T V), as in SPEC section 2, with the guard vectors
+    deflated too: whatever then exceeds s_rank was missed.
+    """
+    is_met = (answer.residual <= goal.tol).all(-1)
+    missing: list[Tensor | None] = [None] * len(is_met)
+    if not goal.is_probed:
+        return torch.zeros_like(is_met), missing
+    if goal.rank == 0 or goal.guarded == min(jac.dim_h, jac.dim_x) or not bool(is_met.any()):
+        return is_met, missing
+    num = min(NUM_PROBES, jac.dim_x - goal.guarded, jac.dim_h - goal.guarded)
+    start = randn((jac.num_samples, num, jac.dim_x), generator, like=jac.x).to(jac.dtype)
+    probes, _ = orthonormal_rows(deflated(start, answer.v))
+    images = deflated(jac.jvp_flat(probes), answer.u)
+    for _ in range(PROBE_STEPS):
+        probes = row_svd(deflated(jac.vjp_flat(images), answer.v))[2]
+        probes, _ = orthonormal_rows(deflated(probes, answer.v))
+        images = deflated(jac.jvp_flat(probes), answer.u)
+    largest = row_svd(images)[1][:, 0]
+    threshold = answer.s[:, goal.rank - 1] * (1 + goal.tol) + goal.tol * answer.s[:, 0]
+    is_missed = is_met & (largest > threshold)
+    for i in is_missed.nonzero().flatten().tolist():
+        missing[i] = probes[i : i + 1]
+    return is_met & ~is_missed, missing
+
+
+def _take(answer: Triplets, samples: Sequence[int], is_verified: Tensor | None = None) -> Triplets:
+    i = list(samples)
+    is_verified = answer.is_verified[i] if is_verified is None else is_verified
+    return Triplets(answer.u[i], answer.s[i], answer.v[i], answer.residual[i], is_verified)
+
+
+def _join(parts: Sequence[Triplets], peak_bytes: int) -> Triplets:
+    names = ("u", "s", "v", "residual", "is_verified")
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return Triplets(**joined, krylov_bytes=peak_bytes)

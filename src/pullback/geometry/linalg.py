@@ -1,0 +1,86 @@
+"""Small dense algebra: rows are vectors, a leading batch everywhere, singular values in float64.
+
+Large matrices keep their dtype and device; whatever is of the size of a rank goes to the CPU in float64, so that
+a float32 or bfloat16 network never limits the algebra around it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+def generator_or_fixed(generator: torch.Generator | None) -> torch.Generator:
+    """``generator``, or a fresh one with seed 0: no call ever reads or moves the global random state."""
+    return generator if generator is not None else torch.Generator().manual_seed(0)
+
+
+def randn(shape: tuple[int, ...], generator: torch.Generator, *, like: Tensor) -> Tensor:
+    """Standard normal values, drawn on the CPU so that a seed means the same numbers on every device."""
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(like)
+
+
+def work_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Dtype of vectors kept outside the network: at least float32."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def small(matrix: Tensor) -> Tensor:
+    """A rank-sized matrix as float64 on the CPU."""
+    return matrix.detach().to("cpu", torch.float64)
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Products without TF32: with it the adjoint identity holds only to 1e-3."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = False
+    try:
+        with cudnn.flags(**kept, allow_tf32=False):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+def orthonormal_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """``rows = T Q`` with Q orthonormal and T lower triangular with a diagonal >= 0.
+
+    Args:
+        rows: Linearly independent vectors, shape `(B, m, n)` with m <= n.
+
+    Returns:
+        Q, shape `(B, m, n)`, and T, shape `(B, m, m)`.
+    """
+    q, r = torch.linalg.qr(rows.mT)
+    sign = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(r)
+    return (q * sign[:, None, :]).mT, (sign[:, :, None] * r).mT
+
+
+def row_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``M = sum_i s_i l_i r_i^T`` by QR, then an SVD of the small factor in float64; M is never squared.
+
+    Args:
+        matrix: Shape `(B, m, n)`.
+
+    Returns:
+        Left vectors as rows `(B, p, m)`, singular values `(B, p)` in float64 on the CPU, right vectors as rows
+        `(B, p, n)`; p = min(m, n).
+    """
+    if matrix.shape[-2] > matrix.shape[-1]:
+        left, s, right = row_svd(matrix.mT)
+        return right, s, left
+    q, r = torch.linalg.qr(matrix.mT)  # M = r^T q^T
+    a, s, b = torch.linalg.svd(small(r))  # M = b^T s a^T q^T
+    return b.to(matrix), s, a.mT.to(matrix) @ q.mT
+
+
+def deflated(rows: Tensor, basis: Tensor) -> Tensor:
+    """``rows`` without their part in the span of orthonormal ``basis``, twice, which is enough."""
+    for _ in range(2):
+        rows = rows - (rows @ basis.mT) @ basis
+    return rows
