@@ -1,0 +1,118 @@
+"""Ways of making K directions, side by side on the portrait world: ours, the controls, the supervised ceiling.
+
+Each method is a function from latents x at t to unit directions at x, so that all are moved, denoised and read in the
+same way. A direction of H becomes one of X by one reverse product, ``v = J^T u / |J^T u|``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pullback.geometry.tangent import TangentBasis
+from pullback.geometry.transport import one_product, transport
+from pullback.measure.effects import Effects
+from pullback.measure.score import (
+    bootstrap,
+    coverage,
+    dci,
+    num_found,
+    num_found_null,
+    purity,
+    purity_of_mean,
+    success,
+    symmetry,
+    transfer,
+)
+from pullback.types import FeatureMap
+
+Array = NDArray[np.float64]
+Mover = Callable[[Tensor], Tensor]
+"""Latents `(S, *x_shape)` to unit directions `(S, K, *x_shape)`."""
+
+
+def by_one_product(f: FeatureMap, u: Tensor, *, chunk: int = 16) -> Mover:
+    """Directions of H, shape `(K, D)`, made on each sample by one reverse product."""
+    return lambda x: torch.cat([one_product(f, part, u) for part in x.split(chunk)])
+
+
+def by_transport(f: FeatureMap, u: Tensor, basis_of: Callable[[FeatureMap, Tensor], TangentBasis]) -> Mover:
+    """Directions of H, shape `(K, D)`, transported to a tangent basis of each sample."""
+
+    def move(x: Tensor) -> Tensor:
+        basis = basis_of(f, x)
+        return torch.stack([transport(u, basis.sample(i)).v for i in range(len(x))])
+
+    return move
+
+
+def everywhere(v: Tensor) -> Mover:
+    """The same directions of X, shape `(K, *x_shape)`, on each sample."""
+    return lambda x: v.to(x).expand(len(x), *v.shape)
+
+
+def ridge_directions(h: Tensor, z: Array, *, penalty: float = 0.1) -> Tensor:
+    """The supervised ceiling: for each factor, the ridge regression of z on h, as unit vectors of H.
+
+    ``w_j = H^T (H H^T + lambda I)^-1 z_j`` with centred h and lambda = penalty x mean eigenvalue.
+
+    Args:
+        h: Features of latents of known factors, shape `(M, D)`.
+        z: Their factors, shape `(M, F)`.
+        penalty: Relative strength of the penalty, > 0.
+
+    Returns:
+        Shape `(F, D)`, float32.
+    """
+    centred = h.double() - h.double().mean(dim=0)
+    gram = centred @ centred.T
+    target = torch.from_numpy(z - z.mean(axis=0))
+    eye = torch.eye(len(gram), dtype=gram.dtype) * penalty * gram.diagonal().mean()
+    w = torch.linalg.solve(gram + eye, target).T @ centred
+    return (w / w.norm(dim=1, keepdim=True)).float()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the comparison.
+
+    Attributes:
+        method: What made the directions.
+        effects: What they did to held-out samples.
+    """
+
+    method: str
+    effects: Effects
+
+    def row(self, counts: Sequence[int] = (12, 24), *, seed: int = 0) -> dict[str, str | float]:
+        """Returns the figures as plain values: D@K with its matched null, purity, transfer, pass rate ..."""
+        odd, passed = self.effects.odd, self.effects.passed.all(axis=2)
+        figures: dict[str, str | float] = {"method": self.method}
+        for count in counts:
+            if count <= len(odd):
+                found = bootstrap(lambda sample: float(num_found(sample)), odd[:count], num=100, seed=seed)
+                figures |= {f"D@{count}": found.value, f"D@{count} low": found.low, f"D@{count} high": found.high}
+                figures[f"D@{count} null 99 %"] = num_found_null(odd[:count], seed=seed)
+        for name, figure in FIGURES.items():
+            value = bootstrap(lambda sample, figure=figure: float(np.mean(figure(sample))), odd, seed=seed)
+            figures |= {name: value.value, f"{name} low": value.low, f"{name} high": value.high}
+        figures["symmetry"] = float(symmetry(odd, self.effects.even).mean())
+        figures["success"] = float(success(odd, passed).mean())
+        figures["pass rate"] = float(self.effects.passed.mean())
+        figures["coverage"] = float(coverage(odd).mean())
+        figures["disentanglement"], figures["completeness"] = dci(odd)
+        figures["effect"] = float(self.effects.size.mean())
+        figures["length"] = float(np.median(self.effects.length))
+        return figures
+
+
+FIGURES: dict[str, Callable[[Array], Array]] = {
+    "purity": purity,
+    "purity of mean": purity_of_mean,
+    "transfer": transfer,
+}

@@ -1,0 +1,131 @@
+"""Effects of directions on known factors: edit held-out samples both ways, read the factors, keep the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pullback.errors import ShapeError
+from pullback.models.ddim import denoise
+
+if TYPE_CHECKING:
+    from pullback.models.denoiser import Denoiser
+
+Array = NDArray[np.float64]
+MAX_LENGTH = 60.0
+"""Longest move in x that matching an effect may try."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How edited latents become pictures, and how pictures are read; the same for each method that is compared.
+
+    Attributes:
+        denoiser: The model.
+        t: Timestep of the edit.
+        num_steps: DDIM steps from t to the clean end.
+        read: Clean samples `(B, ...)` to factors in standard units `(B, F)`.
+        residual: Clean samples to their distance from the world, `(B,)`.
+        chunk: Pictures in one network call.
+    """
+
+    denoiser: Denoiser
+    t: int | float
+    num_steps: int
+    read: Callable[[Tensor], Array]
+    residual: Callable[[Tensor], Array]
+    chunk: int = 64
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """Denoises `(B, *x_shape)` at t in chunks."""
+        return torch.cat(
+            [denoise(self.denoiser, part, self.t, num_steps=self.num_steps) for part in x.split(self.chunk)]
+        )
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What K directions do to S samples.
+
+    Attributes:
+        odd: ``(D(a) - D(-a)) / 2`` in standard units, shape `(K, S, F)`.
+        even: ``(D(a) + D(-a)) / 2``, shape `(K, S, F)`.
+        passed: Whether each edited picture passed the gate, shape `(K, S, 2)`.
+        length: Length of the move in x, shape `(K,)`.
+    """
+
+    odd: Array
+    even: Array
+    passed: NDArray[np.bool_]
+    length: Array
+
+    @property
+    def size(self) -> Array:
+        """Mean over samples of |e|, shape `(K,)`."""
+        return np.linalg.norm(self.odd, axis=2).mean(axis=1)
+
+
+def effects(walk: Walk, x: Tensor, v: Tensor, length: Array, *, gate: float | None) -> Effects:
+    """Moves each sample by +-length along each direction and reads what changed.
+
+    Args:
+        walk: How pictures are made and read.
+        x: Held-out latents at t, shape `(S, *x_shape)`.
+        v: Unit directions made on each sample, shape `(S, K, *x_shape)`.
+        length: Length of the move, shape `(K,)`.
+        gate: Largest residual that passes; None skips the renderer and passes everything.
+
+    Returns:
+        Odd and even parts; costs 2 K S ``num_steps`` calls for one picture each.
+
+    Raises:
+        ShapeError: If directions do not belong to the samples.
+    """
+    if v.shape[0] != len(x) or v.shape[2:] != x.shape[1:] or len(length) != v.shape[1]:
+        raise ShapeError(
+            wanted="v of shape (S, K, *x_shape) with one length a direction",
+            got=f"x {tuple(x.shape)}, v {tuple(v.shape)}, {len(length)} lengths",
+            hint="make v on the same samples",
+        )
+    move = torch.as_tensor(length).to(v)[:, None, None, None] * v
+    moved = torch.stack([x[:, None] + move, x[:, None] - move], dim=2).flatten(0, 2)  # (S K 2, *x_shape)
+    x0 = walk.pictures(moved)
+    num_samples, num_directions = v.shape[:2]
+    after = walk.read(x0).reshape(num_samples, num_directions, 2, -1)
+    change = (after - walk.read(walk.pictures(x))[:, None, None]).transpose(2, 1, 0, 3)  # (2, K, S, F)
+    passed = np.ones(len(x0), dtype=bool) if gate is None else walk.residual(x0) <= gate
+    return Effects(
+        odd=(change[0] - change[1]) / 2,
+        even=(change[0] + change[1]) / 2,
+        passed=passed.reshape(num_samples, num_directions, 2).transpose(1, 0, 2),
+        length=np.asarray(length, float),
+    )
+
+
+def matched_length(walk: Walk, x: Tensor, v: Tensor, *, size: float, first: float = 8.0, num_rounds: int = 2) -> Array:
+    """Finds the length at which each direction's mean |e| equals ``size``, on tuning samples.
+
+    Secant steps on a log scale, from ``first``; at most `MAX_LENGTH`.
+
+    Args:
+        walk: How pictures are made and read.
+        x: Tuning latents, shape `(S, *x_shape)`; never those that are published.
+        v: Unit directions on them, shape `(S, K, *x_shape)`.
+        size: Wanted mean |e| in standard units.
+        first: First length tried.
+        num_rounds: Measurements.
+
+    Returns:
+        Lengths, shape `(K,)`.
+    """
+    length = np.full(v.shape[1], first)
+    for _ in range(num_rounds):
+        reached = effects(walk, x, v, length, gate=None).size
+        length = np.clip(length * np.clip(size / np.maximum(reached, 1e-6), 0.2, 5.0), 0.05, MAX_LENGTH)
+    return length

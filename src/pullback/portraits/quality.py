@@ -1,0 +1,85 @@
+"""How good the shipped denoiser is: figures for the model card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import ks_2samp
+
+from pullback.portraits.factors import Array, sample
+from pullback.portraits.judge import Judge, nearest, real_residuals
+from pullback.portraits.oracle import to_clean
+from pullback.portraits.renderer import render
+from pullback.portraits.train import Recipe
+
+if TYPE_CHECKING:
+    from pullback.models.denoiser import Denoiser
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of a denoiser against its world.
+
+    Attributes:
+        share_inside: Share of samples whose residual |x - render(o(x))| is below the 95 % of real renders.
+        residual: Median residual of samples, root mean square in [-1, 1].
+        residual_real: Median residual of real renders.
+        ks: Kolmogorov-Smirnov distance of each factor's marginal, samples against real renders, `(F,)`.
+        ks_floor: 95 % of that distance between two sets of real renders of the same size.
+        nearest: Median distance of a sample to the nearest training picture, in that of a fresh render.
+    """
+
+    share_inside: float
+    residual: float
+    residual_real: float
+    ks: Array
+    ks_floor: float
+    nearest: float
+
+
+def quality(
+    denoiser: Denoiser,
+    judge: Judge,
+    recipe: Recipe,
+    *,
+    num: int = 256,
+    seed: int = 40_000,
+    num_steps: int = 50,
+    num_training: int = 4000,
+) -> Quality:
+    """Measures a denoiser.
+
+    Args:
+        denoiser: The model.
+        judge: Reads factors.
+        recipe: Determines the training pictures, of which the first ``num_training`` are rendered again.
+        num: Samples.
+        seed: First of their seeds.
+        num_steps: DDIM steps.
+        num_training: Training pictures searched.
+
+    Returns:
+        The figures.
+    """
+    x0 = denoiser.sample_latent(t_fraction=0.0, seeds=range(seed, seed + num), num_steps=num_steps).clamp(-1, 1)
+    real = to_clean(render(sample(num, seed=9_500_000 + seed, world=judge.world), world=judge.world))
+    q, q_real = judge.residual(x0), real_residuals(judge, num=num)
+    read, read_real = judge.factors(x0), judge.factors(real)
+    half = num // 2
+    z = sample(recipe.num_pictures, seed=1_000_000 + recipe.seed, world=recipe.world)[:num_training]
+    training = to_clean(render(z, world=recipe.world))
+    return Quality(
+        share_inside=float((q <= np.quantile(q_real, 0.95)).mean()),
+        residual=float(np.median(q)),
+        residual_real=float(np.median(q_real)),
+        ks=_ks(read, read_real),
+        ks_floor=float(np.quantile(_ks(read_real[:half], read_real[half:]), 0.95)),
+        nearest=float(nearest(x0, training)[0].median() / nearest(real, training)[0].median()),
+    )
+
+
+def _ks(a: Array, b: Array) -> Array:
+    """Largest distance of the two empirical distributions, column by column."""
+    return np.array([np.asarray(ks_2samp(a[:, j], b[:, j]))[0] for j in range(a.shape[1])], dtype=np.float64)
