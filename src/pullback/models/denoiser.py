@@ -184,7 +184,8 @@ class Denoiser:
     def sample_latent(
         self,
         *,
-        t_fraction: float,
+        t: Time | None = None,
+        t_fraction: float | None = None,
         seed: int | None = None,
         seeds: Sequence[int] | None = None,
         num_steps: int = 20,
@@ -198,10 +199,10 @@ class Denoiser:
         a batch holds what its seeds give one at a time, on any device.
 
         Returns:
-            `(1, *x_shape)` for ``seed``, `(len(seeds), *x_shape)` for ``seeds``.
+            `(*x_shape)` for ``seed``, `(len(seeds), *x_shape)` for ``seeds``.
 
         Raises:
-            OptionError: If not exactly one of ``seed`` and ``seeds`` is given.
+            OptionError: If not exactly one of ``seed`` and ``seeds``, and of ``t`` and ``t_fraction``, is given.
         """
         if (seed is None) == (seeds is None):
             raise OptionError(
@@ -209,14 +210,12 @@ class Denoiser:
                 got=f"seed = {seed}, seeds = {seeds}",
                 hint="seeds=range(8) gives a batch",
             )
-        top, t = self.schedule.timestep(1.0), self.schedule.timestep(t_fraction)
-        xT = self.schedule.sigma(top) * self.draw(seeds if seeds is not None else [seed or 0])
-        if t == top:
-            return xT
-        steps = max(1, round(num_steps * (1 - t_fraction)))
-        return torch.cat(
-            [ddim.denoise(self, part, top, num_steps=steps, until=t, cond=cond) for part in xT.split(chunk)]
-        )
+        top, t = self.schedule.timestep(1.0), self.time(t=t, t_fraction=t_fraction)
+        x = self.schedule.sigma(top) * self.draw(seeds if seeds is not None else [seed or 0])  # xT
+        if t != top:
+            walk = {"num_steps": max(1, round(num_steps * (1 - self.schedule.fraction(t)))), "until": t, "cond": cond}
+            x = torch.cat([ddim.denoise(self, part, top, **walk) for part in x.split(chunk)])
+        return x if seeds is not None else x[0]
 
     def draw(self, seeds: Sequence[int]) -> Tensor:
         """Return N(0, I) noise `(len(seeds), *x_shape)`, each row from its own seed."""
@@ -318,5 +317,5 @@ class Denoiser:
 
     def _run(self, x: Tensor, t: Time, cond: Any) -> Tensor:
         p = self._unshuffled(self.network, x, t, cond)
-        p = p[:, : x.shape[1] * self.space_to_depth**2]  # a predicted variance follows
+        p = p[:, : x.shape[1] * self.space_to_depth**2].to(x.dtype)  # a predicted variance follows; autocast rounds
         return functional.pixel_shuffle(p, self.space_to_depth) if self.space_to_depth > 1 else p

@@ -1,7 +1,7 @@
 """The feature map x -> h of a network at fixed t and condition."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -25,8 +25,9 @@ class NetworkFeatureMap:
 
     Calling it costs the network up to that layer: a hook takes h and leaves the forward pass, so
     the decoder never runs. During a call, and only then, the network is in eval mode with frozen
-    weights; ``forward_mode()`` mends, in its own scope, what forward derivatives stumble on. The
-    network is left as it was: no hook, flag or mode of it stays changed, whatever happens.
+    weights, and under autograd its GroupNorms get contiguous inputs; ``forward_mode()`` mends, in
+    its own scope, what forward derivatives stumble on. The network is left as it was: no hook, flag
+    or mode of it stays changed, whatever happens.
 
     Attributes:
         network: The network.
@@ -66,7 +67,8 @@ class NetworkFeatureMap:
             LayerError: If the layer does not run, or returns no tensor with a row per sample.
         """
         self._check(x)
-        with borrowed(self.network, self._modules):
+        mended = contiguous_group_norms(self._modules) if torch.is_grad_enabled() else nullcontext()
+        with borrowed(self.network, self._modules), mended:
             output = run_until(self._layer, lambda: self._call(self.network, x, self.t, self.cond))
         if output is None:
             raise LayerError(

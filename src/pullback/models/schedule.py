@@ -49,6 +49,10 @@ class Schedule(ABC):
             OptionError: If ``t_fraction`` is outside [0, 1].
         """
 
+    def fraction(self, t: Time) -> float:
+        """Return the share of T at which t lies, the inverse of ``timestep``."""
+        return self.check(t) / self.num_train_timesteps
+
     @abstractmethod
     def check(self, t: Time) -> Time:
         """Return ``t`` as the network expects it.
@@ -214,6 +218,11 @@ class KarrasSchedule(Schedule):
     def timestep(self, t_fraction: float) -> float:
         """Return the level at this share of EDM's own grid, which is even in ``sigma^(1 / rho)``."""
         return self._between(self.sigma_max, self.sigma_min, 1 - _fraction(t_fraction))
+
+    def fraction(self, t: Time) -> float:
+        """Return the place of the level t on EDM's own grid, from 0 to 1."""
+        low, high, level = (sigma ** (1 / self.rho) for sigma in (self.sigma_min, self.sigma_max, self.check(t)))
+        return (level - low) / (high - low)
 
     def check(self, t: Time) -> float:
         """Return t as a float."""

@@ -81,7 +81,7 @@ def run_until(layer: nn.Module, run: Callable[[], object]) -> object | None:
 
 @contextmanager
 def contiguous_group_norms(modules: Sequence[nn.Module]) -> Generator[None]:
-    """Give every GroupNorm a contiguous input, without which its forward derivative raises."""
+    """Give every GroupNorm a contiguous input: else its forward, and batched reverse, derivatives raise."""
 
     def contiguous(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (args[0].contiguous(), *args[1:])

@@ -1,0 +1,42 @@
+"""Edits: steps, x-guidance, normalisation, the calibrated scale, and all of it in one call."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pullback.edit.apply import Edited as Edited
+    from pullback.edit.apply import edit as edit
+    from pullback.edit.scale import Calibration as Calibration
+    from pullback.edit.scale import UsableRange as UsableRange
+    from pullback.edit.scale import calibrate as calibrate
+    from pullback.edit.scale import denoising_loss as denoising_loss
+    from pullback.edit.scale import typical_distance as typical_distance
+    from pullback.edit.scale import usable_range as usable_range
+    from pullback.edit.steps import PRESETS as PRESETS
+    from pullback.edit.steps import XGuidance as XGuidance
+    from pullback.edit.steps import one_step as one_step
+    from pullback.edit.steps import x_guidance as x_guidance
+    from pullback.edit.vectors import vectors_at as vectors_at
+
+_HOMES = {
+    "PRESETS": "steps",
+    "Calibration": "scale",
+    "Edited": "apply",
+    "UsableRange": "scale",
+    "XGuidance": "steps",
+    "calibrate": "scale",
+    "denoising_loss": "scale",
+    "edit": "apply",
+    "one_step": "steps",
+    "typical_distance": "scale",
+    "usable_range": "scale",
+    "vectors_at": "vectors",
+    "x_guidance": "steps",
+}
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
