@@ -74,7 +74,6 @@ class Point:
 
 def jvp_vmap(point: Point, v: Tensor) -> Tensor:
     """Forward mode with the directions batched: the primal pass is shared by all of them."""
-
     prepare_forward_mode()
 
     def push(tangent: Tensor) -> Tensor:
@@ -111,13 +110,15 @@ def jvp_finite_difference(point: Point, v: Tensor) -> Tensor:
 def vjp_vmap(point: Point, u: Tensor) -> Tensor:
     """Reverse mode with the directions batched."""
     x, h = point.graph
-    return torch.autograd.grad(h, x, u, retain_graph=True, is_grads_batched=True)[0]
+    with frozen_parameters(point.f):  # a checkpointed layer runs forward once more here
+        return torch.autograd.grad(h, x, u, retain_graph=True, is_grads_batched=True)[0]
 
 
 def vjp_loop(point: Point, u: Tensor) -> Tensor:
     """Reverse mode, one direction of every sample at a time."""
     x, h = point.graph
-    return torch.stack([torch.autograd.grad(h, x, covector, retain_graph=True)[0] for covector in u])
+    with frozen_parameters(point.f):
+        return torch.stack([torch.autograd.grad(h, x, covector, retain_graph=True)[0] for covector in u])
 
 
 JVP_ENGINES: dict[str, Callable[[Point, Tensor], Tensor]] = {

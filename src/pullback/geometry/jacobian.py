@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ def as_feature_map(f: FeatureMap | Callable[[Tensor], Tensor], x: Tensor) -> Fea
         >>> as_feature_map(lambda x: x[:, :2] ** 2, torch.ones(1, 3)).h_shape
         (2,)
     """
-    if isinstance(f, FeatureMap):
+    if _is_feature_map(f):
         return f
     with torch.no_grad():
         h = f(x)
@@ -73,6 +74,12 @@ def as_feature_map(f: FeatureMap | Callable[[Tensor], Tensor], x: Tensor) -> Fea
             hint="add the batch axis to x, and keep it in f",
         )
     return CallableMap(f, tuple(x.shape[1:]), tuple(h.shape[1:]), x.dtype, x.device)
+
+
+def _is_feature_map(f: object) -> TypeGuard[FeatureMap]:
+    """By the names alone: asking a map that has met no latent yet for its shape may raise."""
+    names = ("x_shape", "h_shape", "dtype", "device", "origin", "forward_mode")
+    return all(name in vars(f) or hasattr(type(f), name) for name in names) if hasattr(f, "__dict__") else False
 
 
 class JacobianAt:

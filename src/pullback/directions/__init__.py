@@ -1,0 +1,50 @@
+"""Semantic directions: at one sample, over many, and the controls to hold them against."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pullback.directions.agreement import agreement, agreement_null, with_agreement
+    from pullback.directions.controls import pca_of_h, random_h, random_x, rotated
+    from pullback.directions.global_ import global_directions
+    from pullback.directions.local import local_basis
+    from pullback.directions.store import load_directions, save_directions
+    from pullback.directions.types import Direction
+
+__all__ = [
+    "Direction",
+    "agreement",
+    "agreement_null",
+    "global_directions",
+    "load_directions",
+    "local_basis",
+    "pca_of_h",
+    "random_h",
+    "random_x",
+    "rotated",
+    "save_directions",
+    "with_agreement",
+]
+
+_HOMES = {
+    "Direction": "types",
+    "agreement": "agreement",
+    "agreement_null": "agreement",
+    "global_directions": "global_",
+    "load_directions": "store",
+    "local_basis": "local",
+    "pca_of_h": "controls",
+    "random_h": "controls",
+    "random_x": "controls",
+    "rotated": "controls",
+    "save_directions": "store",
+    "with_agreement": "agreement",
+}
+
+
+def __getattr__(name: str) -> object:  # torch is imported only when something of it is used (PEP 562)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
