@@ -90,14 +90,17 @@ class Result:
     effects: Effects
 
     def row(self, counts: Sequence[int] = (12, 24), *, seed: int = 0) -> dict[str, str | float]:
-        """Returns the figures as plain values: D@K with its matched null, purity, transfer, pass rate ..."""
-        odd, passed = self.effects.odd, self.effects.passed.all(axis=2)
+        """Returns the figures as plain values: D@K with its matched null, purity, transfer, pass rate ...
+
+        A method with fewer than K directions enters D@K with all it has.
+        """
+        odd, passed = self.effects.odd, np.asarray(self.effects.passed.all(axis=2))
         figures: dict[str, str | float] = {"method": self.method}
+        figures["directions"] = len(odd)
         for count in counts:
-            if count <= len(odd):
-                found = bootstrap(lambda sample: float(num_found(sample)), odd[:count], num=100, seed=seed)
-                figures |= {f"D@{count}": found.value, f"D@{count} low": found.low, f"D@{count} high": found.high}
-                figures[f"D@{count} null 99 %"] = num_found_null(odd[:count], seed=seed)
+            found = bootstrap(lambda sample: float(num_found(sample)), odd[:count], num=100, seed=seed)
+            figures |= {f"D@{count}": found.value, f"D@{count} low": found.low, f"D@{count} high": found.high}
+            figures[f"D@{count} null 99 %"] = num_found_null(odd[:count], seed=seed)
         for name, figure in FIGURES.items():
             value = bootstrap(lambda sample, figure=figure: float(np.mean(figure(sample))), odd, seed=seed)
             figures |= {name: value.value, f"{name} low": value.low, f"{name} high": value.high}

@@ -65,6 +65,18 @@ def train(folder: Path, recipe: Recipe, *, minutes: float = math.inf) -> None:
     print(run(recipe, folder, minutes=minutes))
 
 
+def export(checkpoint: Path, folder: Path) -> None:
+    """Write the moving average of a checkpoint as a diffusers folder.
+
+    Args:
+        checkpoint: Of a run that may still go on.
+        folder: Written in diffusers' layout, fp16 safetensors.
+    """
+    from pullback.portraits.train import export_checkpoint
+
+    print(export_checkpoint(checkpoint, folder))
+
+
 def train_oracle(path: Path, *, num_pictures: int = 12_000, num_steps: int = 2000, seed: int = 0) -> None:
     """Train the oracle.
 
@@ -129,6 +141,7 @@ if __name__ == "__main__":
             "grid": grid,
             "shares": shares,
             "train": train,
+            "export": export,
             "train-oracle": train_oracle,
             "oracle": oracle,
             "quality": quality,

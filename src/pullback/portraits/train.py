@@ -270,6 +270,12 @@ def _log(path: Path, state: _State, loss: float) -> None:
         writer.writerow([state.step, f"{state.seconds:.0f}", f"{loss:.5f}"])
 
 
+def export_checkpoint(checkpoint: Path, folder: Path) -> Path:
+    """Writes the moving average of a checkpoint, also of a run that goes on, as a diffusers folder."""
+    tensors, _ = read_safetensors(checkpoint)
+    return export({name[4:]: value for name, value in tensors.items() if name.startswith("ema.")}, folder)
+
+
 def export(weights: dict[str, torch.Tensor], folder: Path) -> Path:
     """Writes ``weights`` as a diffusers pipeline folder in fp16 safetensors; returns the folder."""
     from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline

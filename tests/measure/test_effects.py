@@ -1,0 +1,103 @@
+"""Effects on a linear world, where every answer is known: the picture is the latent, the factors its first entries."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pullback.errors import ShapeError
+from pullback.measure.contest import Result, by_one_product, everywhere, ridge_directions
+from pullback.measure.effects import Walk, effects, matched_length
+
+SHAPE = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class LinearWalk(Walk):
+    """Pictures are the latents themselves."""
+
+    def pictures(self, x):
+        return x
+
+
+def linear_walk(read: Any) -> Walk:
+    return LinearWalk(denoiser=None, t=0, num_steps=1, read=read, residual=lambda x: x.flatten(1).norm(dim=1).numpy())  # pyright: ignore
+
+
+def first_three(x):
+    return x.flatten(1)[:, :3].double().numpy()
+
+
+def unit_directions(num_samples: int) -> torch.Tensor:
+    return torch.eye(8)[:3].reshape(3, *SHAPE).expand(num_samples, 3, *SHAPE)
+
+
+def test_odd_part_of_a_linear_world_is_the_move_and_the_even_part_is_zero():
+    x = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0))
+    found = effects(linear_walk(first_three), x, unit_directions(5), np.array([1.0, 2.0, 3.0]), gate=None)
+    assert np.allclose(found.odd, np.diag([1.0, 2.0, 3.0])[:, None].repeat(5, axis=1), atol=1e-6)
+    assert np.abs(found.even).max() < 1e-6
+    assert found.passed.all()
+    assert found.size == pytest.approx([1, 2, 3], abs=1e-5)
+
+
+def test_even_part_is_what_both_signs_share():
+    found = effects(
+        linear_walk(lambda x: first_three(x) ** 2),
+        torch.zeros(2, *SHAPE),
+        unit_directions(2),
+        np.full(3, 2.0),
+        gate=None,
+    )
+    assert np.abs(found.odd).max() < 1e-6
+    assert np.allclose(found.even, 4 * np.eye(3)[:, None].repeat(2, axis=1))
+
+
+def test_gate_refuses_what_left_the_world():
+    x = torch.zeros(2, *SHAPE)
+    found = effects(linear_walk(first_three), x, unit_directions(2), np.array([1.0, 2.0, 3.0]), gate=2.5)
+    assert found.passed.all(axis=(1, 2)).tolist() == [True, True, False]
+
+
+def test_matched_length_reaches_the_wanted_effect():
+    length = matched_length(
+        linear_walk(lambda x: 0.1 * first_three(x)), torch.zeros(3, *SHAPE), unit_directions(3), size=1.0
+    )
+    assert length == pytest.approx([10, 10, 10], rel=1e-3)
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(
+        ShapeError, match=r"one length a direction; got x \(2, 1, 2, 4\), v \(3, 3, 1, 2, 4\), 3 lengths"
+    ):
+        effects(linear_walk(first_three), torch.zeros(2, *SHAPE), unit_directions(3), np.ones(3), gate=None)
+
+
+def test_ridge_recovers_planted_factor_directions():
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(50, 3, generator=generator))[0].T
+    z = torch.randn(400, 3, generator=generator)
+    h = z @ axes + 0.01 * torch.randn(400, 50, generator=generator)
+    found = ridge_directions(h, z.double().numpy())
+    assert (found * axes).sum(dim=1).min() > 0.99
+
+
+def test_movers_give_unit_directions_on_each_sample():
+    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    v = by_one_product(lambda x: x**2, torch.eye(8)[:2], chunk=2)(x)  # pyright: ignore
+    assert v.shape == (3, 2, 8)
+    assert torch.allclose(v.norm(dim=2), torch.ones(3, 2))
+    assert torch.equal(everywhere(v[0])(x)[2], v[0])
+
+
+def test_row_holds_plain_figures():
+    x = torch.zeros(4, *SHAPE)
+    found = effects(linear_walk(first_three), x, unit_directions(4), np.ones(3), gate=None)
+    row = Result("planted", found).row(counts=(3, 24))
+    assert row["D@3"] == 3
+    assert row["D@24"] == 3
+    assert row["directions"] == 3
+    assert row["purity"] == pytest.approx(1)
+    assert row["pass rate"] == 1
