@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pullback.models.schedule import Schedule as Schedule
     from pullback.models.schedule import VPSchedule as VPSchedule
     from pullback.models.schedule import schedule_of as schedule_of
+    from pullback.models.toy import gaussian_denoiser as gaussian_denoiser
     from pullback.models.toy import toy_denoiser as toy_denoiser
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "VPSchedule": "schedule",
     "denoise": "ddim",
     "find_layer": "layers",
+    "gaussian_denoiser": "toy",
     "invert": "ddim",
     "list_models": "load",
     "load_denoiser": "load",

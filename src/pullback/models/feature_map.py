@@ -25,7 +25,7 @@ class NetworkFeatureMap:
 
     Calling it costs the network up to that layer: a hook takes h and leaves the forward pass, so
     the decoder never runs. During a call, and only then, the network is in eval mode with frozen
-    weights, and under autograd its GroupNorms get contiguous inputs; ``forward_mode()`` mends, in
+    weights, and where autograd follows x its GroupNorms get contiguous inputs; ``forward_mode()`` mends, in
     its own scope, what forward derivatives stumble on. The network is left as it was: no hook, flag
     or mode of it stays changed, whatever happens.
 
@@ -67,7 +67,8 @@ class NetworkFeatureMap:
             LayerError: If the layer does not run, or returns no tensor with a row per sample.
         """
         self._check(x)
-        mended = contiguous_group_norms(self._modules) if torch.is_grad_enabled() else nullcontext()
+        is_traced = torch.is_grad_enabled() and x.requires_grad
+        mended = contiguous_group_norms(self._modules) if is_traced else nullcontext()
         with borrowed(self.network, self._modules), mended:
             output = run_until(self._layer, lambda: self._call(self.network, x, self.t, self.cond))
         if output is None:
