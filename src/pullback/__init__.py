@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pullback.directions import Direction, global_directions, load_directions, local_basis, save_directions
     from pullback.errors import PullbackError
     from pullback.geometry import JacobianAt, TangentBasis
-    from pullback.models import Denoiser, feature_map, wrap_module
+    from pullback.models import Denoiser, wrap_module
+    from pullback.models.feature_map import feature_map
 
 __version__ = "0.1.0"
 
@@ -49,7 +50,8 @@ _HOMES = {
     "directions": ("Direction", "global_directions", "load_directions", "local_basis", "save_directions"),
     "errors": ("PullbackError",),
     "geometry": ("JacobianAt", "TangentBasis"),
-    "models": ("Denoiser", "feature_map", "wrap_module"),
+    "models": ("Denoiser", "wrap_module"),
+    "models.feature_map": ("feature_map",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

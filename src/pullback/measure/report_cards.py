@@ -32,7 +32,11 @@ def card(data: ReportData, each: DirectionCard) -> str:
 
 def hero(data: ReportData) -> str:
     """Returns up to six moving pictures for the top of the page, each another direction on another sample."""
-    some = [each for each in data.cards if each.strips and not each.is_weak and each.title != "unclear"][:NUM_HERO]
+    some = [
+        each
+        for each in data.cards
+        if all(s.image for s in each.strips) and each.strips and not each.is_weak and each.title != "unclear"
+    ][:NUM_HERO]
     if len(some) < NUM_HERO or len(data.scales) < 2:
         return ""
     return f'<ul class="hero">{"".join(_hero_tile(data, each, k) for k, each in enumerate(some))}</ul>'
@@ -72,7 +76,7 @@ def middle_scale(scales: Sequence[float]) -> int:
 
 
 def _people(data: ReportData, each: DirectionCard) -> str:
-    if not each.strips:
+    if not any(strip.image for strip in each.strips):
         return '<p class="muted">No pictures were rendered for this direction.</p>'
     figures = "".join(_figure(each, strip, position, len(data.scales)) for position, strip in enumerate(each.strips))
     return f'<div class="people" style="--people:{len(each.strips)}">{figures}</div>'
@@ -90,7 +94,7 @@ def _figure(each: DirectionCard, strip: Strip, position: int, num_scales: int) -
 
 
 def _slider(scales: Sequence[float], each: DirectionCard, middle: int) -> str:
-    if not each.strips or len(scales) < 2:
+    if not any(strip.image for strip in each.strips) or len(scales) < 2:
         return ""
     usable, limits = "", ""
     if each.usable is not None:

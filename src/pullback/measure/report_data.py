@@ -77,7 +77,7 @@ class DirectionCard:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the run: wall-clock seconds, Jacobian products, network calls (each sample counted)."""
+    """One stage of the run: wall-clock seconds, Jacobian products (each sample counted), network calls (batches)."""
 
     name: str
     seconds: float

@@ -91,7 +91,7 @@ def cost_table(stages: Sequence[Stage]) -> str:
         sum(stage.num_products for stage in stages),
         sum(stage.num_calls for stage in stages),
     )
-    head = ["stage", "time", "Jacobian products", "network calls"]
+    head = ["stage", "time", "Jacobian products", "network calls (batches)"]
     return table("Cost by stage", head, [*rows, _cost_row(total, kind=" class=ours")])
 
 

@@ -1,0 +1,145 @@
+"""What a run is going to cost, from a short measurement on this machine."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pullback.api.finder import check_rank
+from pullback.api.model import Model
+from pullback.api.pictures import NUM_NOISES, Precision
+from pullback.api.settings import PageSettings, Settings
+from pullback.edit.batches import picture_precision
+from pullback.geometry import Plan, measure_plan
+from pullback.measure.report_data import Plain
+
+PRODUCTS_PER_SAMPLE, PRODUCTS_PER_RANK = 110, 3.3
+"""Products of a basis at tol 1e-3 grow about so with its rank (block Lanczos with guard and probe)."""
+GUARD = 5
+MIN_GAIN = 1.2
+"""Low precision is taken for pictures when it is this many times as fast."""
+BYTES_PER_FRAME = 6_000
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Cost of a run.
+
+    Attributes:
+        plan: How products will be computed.
+        precision: How pictures will be made.
+        num_products: Jacobian products, all samples together.
+        num_pictures: Pictures to render, unedited ones included.
+        seconds_bases: For the local bases.
+        seconds_pictures: For the pictures.
+        peak_bytes: Of memory.
+        file_bytes: Of what is written.
+    """
+
+    plan: Plan
+    precision: Precision
+    num_products: int
+    num_pictures: int
+    seconds_bases: float
+    seconds_pictures: float
+    peak_bytes: int
+    file_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run."""
+        return self.seconds_bases + self.seconds_pictures
+
+    def record(self) -> dict[str, Plain]:
+        """Returns the plan as plain values, for ``report.json``."""
+        return {
+            "products": self.num_products,
+            "pictures": self.num_pictures,
+            "seconds": round(self.seconds, 1),
+            "peak_bytes": self.peak_bytes,
+            "jvp": self.plan.jvp_engine,
+            "vjp": self.plan.vjp_engine,
+            "chunk": self.plan.chunk,
+            "precision of pictures": self.precision.name,
+        }
+
+
+def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any = None) -> Forecast:
+    """Measures a few products and a few network calls, and multiplies.
+
+    Args:
+        model: The model.
+        settings: How directions will be found.
+        page: What will be shown.
+        cond: Condition, as for `discover`.
+
+    Raises:
+        RankError: If the feature has fewer dimensions than the rank.
+        LayerError: If there is no such layer.
+    """
+    f = model.feature_map(t_fraction=settings.t_fraction, layer=settings.layer, pool=settings.pool, cond=cond)
+    check_rank(f, settings.rank)
+    seeds = settings.discovery_seeds[: settings.batch]
+    x = model.sample_latent(t_fraction=settings.t_fraction, seeds=seeds, num_steps=1, cond=cond)
+    plan = measure_plan(f, x, generator=torch.Generator().manual_seed(settings.seed))
+    precision, seconds_per_row = _fastest_precision(model, x, f.t or 0, page, cond)
+    num_samples = settings.num_samples + settings.num_held_out
+    each = _products_each(settings, torch.Size(f.h_shape).numel())
+    num_pictures = num_samples + page.num_frames
+    steps = max(1, round(settings.num_steps * model.schedule.fraction(f.t or 0)))
+    per_product = ((plan.seconds_per_jvp or 0) + (plan.seconds_per_vjp or 0)) / 2
+    values = settings.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
+    kept = 4 * values * (num_samples + 8 * settings.batch)  # finished bases, and the Krylov bases of one batch
+    return Forecast(
+        plan=plan,
+        precision=precision,
+        num_products=each * num_samples,
+        num_pictures=num_pictures,
+        seconds_bases=each * num_samples * per_product,
+        seconds_pictures=num_pictures * (steps + NUM_NOISES) * seconds_per_row,
+        peak_bytes=_memory_so_far(model) + kept,
+        file_bytes=4 * settings.rank * torch.Size(f.h_shape).numel() + num_pictures * BYTES_PER_FRAME * 4 // 3,
+    )
+
+
+def _products_each(settings: Settings, dim_h: int) -> int:
+    """Products of one sample's basis; a small feature is computed whole."""
+    iterated = round(PRODUCTS_PER_SAMPLE + PRODUCTS_PER_RANK * (settings.rank + GUARD))
+    return min(iterated, 2 * dim_h)
+
+
+def _fastest_precision(
+    model: Model, x: torch.Tensor, t: float, page: PageSettings, cond: Any
+) -> tuple[Precision, float]:
+    """The faster of the network's own precision and bfloat16, and its seconds for one row of a batch."""
+    rows = x[:1].expand(min(page.batch, 32), *x.shape[1:])
+    own = Precision()
+    times = {each: _seconds(model, rows, t, each, cond) for each in (own, Precision(torch.bfloat16, True))}
+    best = min(times, key=lambda each: times[each])
+    best = best if times[best] * MIN_GAIN < times[own] else own
+    return best, times[best] / len(rows)
+
+
+@torch.no_grad()
+def _seconds(model: Model, x: torch.Tensor, t: float, precision: Precision, cond: Any) -> float:
+    with picture_precision(model, autocast=precision.autocast, channels_last=precision.channels_last):
+        model.predict(x[:1], t, cond)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        model.predict(x, t, cond)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def _memory_so_far(model: Model) -> int:
+    if model.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(model.device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

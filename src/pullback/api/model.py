@@ -1,0 +1,171 @@
+"""A model with everything that a user does to it in one place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pullback.directions.types import Direction
+from pullback.edit.apply import Method, NormaliseOption, edit
+from pullback.errors import MismatchError, OptionError
+from pullback.models import Denoiser, invert, load_denoiser
+from pullback.models.load import Source
+from pullback.types import Pool
+
+FIXED_POINT_ITERATIONS = 3
+DEFAULT_SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+
+@dataclass(eq=False)
+class Model(Denoiser):
+    """A `Denoiser` that edits pictures along directions: all of its methods, and `edit`."""
+
+    def edit(
+        self,
+        *,
+        direction: Direction,
+        scale: Sequence[float] = DEFAULT_SCALES,
+        seed: int | None = None,
+        x: Tensor | None = None,
+        image: Image.Image | None = None,
+        method: Method = "step",
+        normalise: NormaliseOption = "off",
+        num_steps: int = 20,
+        cond: Any = None,
+        allow_mismatch: bool = False,
+    ) -> list[Image.Image]:
+        """Returns one picture for each scale; scale 0 is the unedited one.
+
+        Args:
+            direction: As found by `discover`; it knows its layer, t and pooling.
+            scale: 1 moves h by a tenth of the distance between two random samples.
+            seed: Which sample to edit ...
+            x: ... or its latent at the direction's t, `x_shape` ...
+            image: ... or a picture, which is inverted first. It warns when the way there and back changes more than
+                the edit does.
+            method: ``"step"`` or ``"x_guidance"``.
+            normalise: ``"off"``, or the anchor of the colour repair.
+            num_steps: DDIM steps of a whole walk.
+            cond: Condition, as the direction was found with.
+            allow_mismatch: Whether a direction of another model, layer, t or pooling may be used.
+
+        Raises:
+            OptionError: If not exactly one of ``seed``, ``x`` and ``image`` is given.
+            MismatchError: If the direction does not belong to this model.
+            ShapeError, NumericalError: If x is not a finite latent of this model.
+        """
+        if [seed, x, image].count(None) != 2 if x is None else seed is not None or image is not None:
+            raise OptionError(
+                wanted="exactly one of seed, x and image",
+                got=", ".join(name for name, value in (("seed", seed), ("x", x), ("image", image)) if value is not None)
+                or "none",
+                hint="seed=7 edits the sample of seed 7",
+            )
+        f = self.feature_map_of(direction, cond=cond)
+        steps = max(1, round(num_steps * self.schedule.fraction(f.t)))  # of the walk from t to the picture
+        if x is None:
+            x = self._latent(seed, image, f.t, num_steps, steps, cond)
+        distance = direction.origin.get("distance")
+        edited = edit(
+            self,
+            x[None] if x.ndim == len(self.x_shape) else x,
+            f.t,
+            direction,
+            tuple(scale),
+            f=f,
+            method=method,
+            normalise=normalise,
+            num_steps=steps,
+            cond=cond,
+            distance=float(distance) if distance is not None else None,
+            allow_mismatch=allow_mismatch,
+        )
+        pictures = self.to_image(edited.x0.flatten(0, 1))
+        if image is not None:
+            self._check_round_trip(image, pictures, scale)
+        return [Image.fromarray(each) for each in pictures]
+
+    def feature_map_of(self, direction: Direction, *, cond: Any = None) -> Any:
+        """Returns the feature map that a direction was found with, on this model.
+
+        Raises:
+            MismatchError: If the direction does not say which, or this model has no such layer or t.
+        """
+        origin = direction.origin
+        if "t" not in origin:
+            raise MismatchError(
+                wanted="a direction that knows its timestep",
+                got=f"an origin of {', '.join(origin) or 'nothing'}",
+                hint="use pullback.edit.edit with a feature map of yours",
+            )
+        return self.feature_map(
+            t=float(origin["t"]) if isinstance(origin["t"], float) else int(origin["t"]),
+            layer=str(origin["layer"]) if "layer" in origin else None,
+            pool=pool_of(str(origin.get("pool", "none"))),
+            cond=cond,
+        )
+
+    def _latent(
+        self, seed: int | None, image: Image.Image | None, t: Any, num_steps: int, steps: int, cond: Any
+    ) -> Tensor:
+        if image is None:
+            return self.sample_latent(t=t, seed=seed, num_steps=num_steps, cond=cond)
+        x0 = self.encode_image(image)
+        return invert(self, x0, t, num_steps=steps, cond=cond, fixed_point_iterations=FIXED_POINT_ITERATIONS)[0]
+
+    def _check_round_trip(self, image: Image.Image, pictures: np.ndarray, scale: Sequence[float]) -> None:
+        if 0 not in scale or len(pictures) < 2:
+            return
+        wanted = self.to_image(self.encode_image(image))[0].astype(float)
+        back = pictures[list(scale).index(0)].astype(float)
+        missed = float(np.sqrt(np.square(back - wanted).mean()))
+        moved = max(float(np.sqrt(np.square(each - back).mean())) for each in pictures)
+        if missed > moved:
+            warnings.warn(
+                f"the way to noise and back changes the picture by {missed:.1f} of 255, "
+                f"the edit by at most {moved:.1f}; more steps bring the round trip closer",
+                stacklevel=3,
+            )
+
+
+def load(source: Source, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
+    """Returns a model: "portraits", a diffusers folder, hub id or pipeline, a (network, scheduler), a `Denoiser`.
+
+    Args:
+        source: What to load; see `pullback.models.load_denoiser`.
+        device: Where it runs.
+        dtype: Its precision.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+    """
+    found = load_denoiser(source, device=device, dtype=dtype)
+    if isinstance(found, Model):
+        return found
+    return Model(**{each.name: getattr(found, each.name) for each in fields(found) if each.init})
+
+
+def pool_of(name: str) -> Pool:
+    """Returns the pooling that records call ``name``: "none", "sum", or "sum2" for ("sum", 2).
+
+    Raises:
+        OptionError: If there is no such pooling.
+
+    Example:
+        >>> pool_of("sum2")
+        ('sum', 2)
+    """
+    kinds: dict[str, Literal["none", "sum"]] = {"none": "none", "sum": "sum"}
+    if name in kinds:
+        return kinds[name]
+    size = name.removeprefix("sum")
+    if name.startswith("sum") and size.isdecimal() and int(size) > 0:
+        return ("sum", int(size))
+    raise OptionError(wanted='pool "none", "sum" or "sum2"', got=repr(name), hint="none keeps the whole feature")

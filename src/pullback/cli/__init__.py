@@ -1,0 +1,12 @@
+"""The command line: thin, over `pullback.api`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0, 2 for a wrong request, 130 after Ctrl-C."""
+    from pullback.cli.run import run
+
+    return run(arguments)

@@ -1,0 +1,150 @@
+"""``pullback discover``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from pullback.api.settings import PageSettings, Settings
+from pullback.cli.options import Discover
+from pullback.cli.terminal import Bars, hint, log, out
+from pullback.errors import OptionError
+from pullback.measure.report_text import counted, duration, size
+
+QUICK = {"samples": 6, "held_out": 4, "rank": 6, "directions": 4, "people": 2}
+QUICK_STOPS = 5
+
+
+def run_discover(options: Discover) -> None:
+    """Finds directions, prints where the page is."""
+    settings, page = settings_of(options), page_of(options)
+    from pullback.api.discovery import PAGE, staged
+
+    with staged(options.out):  # a folder that cannot be written to is found out before the long work
+        pass
+    import torch
+
+    from pullback.api import discover, forecast, load, make_report
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    log(f"loading {options.model}")
+    model = load(options.model, device=device_of(options.device), dtype=getattr(torch, options.dtype))
+    cond = model.cond(prompt=options.prompt) if options.prompt else None
+    expected = forecast(model, settings, page, cond=cond)
+    log(plan_text(options, settings, expected))
+    with Bars() as progress:
+        found = discover(
+            model,
+            num_samples=settings.num_samples,
+            num_held_out=settings.num_held_out,
+            rank=settings.rank,
+            t_fraction=settings.t_fraction,
+            layer=settings.layer,
+            pool=settings.pool,
+            seed=settings.seed,
+            cond=cond,
+            plan=expected.plan,
+            progress=progress,
+        )
+        report = make_report(
+            model,
+            found,
+            source=options.model,
+            command=command_of(options),
+            page=page,
+            precision=expected.precision,
+            plan=expected.record(),
+            cond=cond,
+            progress=progress,
+        )
+    found.save(options.out, report)
+    strong = sum(not card.is_weak for card in report.cards)
+    seconds = sum(stage.seconds for stage in report.stages)
+    log(f"{counted(len(found), 'direction')}, {strong} above chance, in {duration(seconds)}")
+    out(str(options.out / PAGE))
+    hint(f'open it in a browser; then try `pullback label {shlex.quote(str(options.out))} 0 "a name"`')
+
+
+def settings_of(options: Discover) -> Settings:
+    """Returns what is to be found; a quick run is small where nothing else was asked for."""
+    from pullback.api.model import pool_of
+
+    chosen = _quick(options)
+    return Settings(
+        num_samples=chosen["samples"],
+        num_held_out=chosen["held_out"],
+        rank=chosen["rank"],
+        t_fraction=options.t_fraction,
+        layer=options.layer or None,
+        pool=pool_of(options.pool),
+        seed=options.seed,
+    )
+
+
+def page_of(options: Discover) -> PageSettings:
+    """Returns what is to be shown."""
+    chosen = _quick(options)
+    return PageSettings(
+        num_shown=chosen["directions"],
+        num_people=min(chosen["people"], chosen["held_out"]),
+        num_stops=QUICK_STOPS if options.quick else PageSettings.num_stops,
+        max_scale=options.max_scale,
+    )
+
+
+def _quick(options: Discover) -> dict[str, int]:
+    """Numbers of a run: an option that was given, else the quick or the usual default."""
+    chosen = {}
+    for name, small in QUICK.items():
+        given = getattr(options, name)
+        chosen[name] = small if options.quick and given == getattr(Discover, name) else given
+    return chosen
+
+
+def device_of(name: str) -> Any:
+    """Returns the torch device called ``name``.
+
+    Raises:
+        OptionError: If there is no such device here.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(
+            wanted="a device of this machine", got=f"{name!r}: {str(error).splitlines()[0]}", hint="cpu is always there"
+        ) from error
+    return device
+
+
+def command_of(options: Discover) -> str:
+    """Returns the command line that gives the same page: every option that is not at its default."""
+    words = ["pullback", "discover", options.model, "--out", str(options.out)]
+    for name in Discover.__dataclass_fields__:
+        value = getattr(options, name)
+        if name in ("model", "out", "threads") or value == getattr(Discover, name):
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [flag, f"{value}"]
+    return shlex.join(words)
+
+
+def plan_text(options: Discover, settings: Settings, expected: Any) -> str:
+    """Returns the plan: what is going to be computed, how long it takes, what it needs and writes."""
+    samples = f"{settings.num_samples} samples + {settings.num_held_out} held out"
+    engines = f"{expected.plan.jvp_engine} / {expected.plan.vjp_engine}, {expected.plan.chunk} at a time"
+    return "\n".join(
+        (
+            "plan",
+            f"  bases     {samples}, rank {settings.rank}: about {expected.num_products:,} Jacobian products"
+            f" ({engines}), {duration(expected.seconds_bases)}",
+            f"  pictures  {expected.num_pictures:,} ({expected.precision.name} precision),"
+            f" {duration(expected.seconds_pictures)}",
+            f"  total     about {duration(expected.seconds)}, {size(expected.peak_bytes)} of memory",
+            f"  writes    directions.safetensors, report.json, report.html to {options.out}"
+            f" (about {size(expected.file_bytes)})",
+        )
+    )

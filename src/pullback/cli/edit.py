@@ -1,0 +1,122 @@
+"""``pullback edit``."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from pullback.cli.discover import device_of
+from pullback.cli.options import Edit
+from pullback.cli.terminal import hint, log, out
+from pullback.errors import OptionError
+
+if TYPE_CHECKING:
+    from pullback.measure.report_data import ReportData
+
+MAX_SCALES = 64
+FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def run_edit(options: Edit) -> None:
+    """Edits one sample or picture, prints where the result is."""
+    scales = scales_of(options.scale)
+    if options.seed is not None and options.image is not None:
+        raise OptionError(
+            wanted="--seed or --image", got="both", hint="a seed edits a sample, an image file a picture of yours"
+        )
+    target = target_of(options)
+    picture = None if options.image is None else read_image(options.image)
+    from pullback.api.discovery import load_discovery, pick
+
+    directions, report = load_discovery(options.folder)
+    direction = pick(directions, options.direction)
+    import torch
+
+    from pullback.api import load
+    from pullback.files import write_atomic
+    from pullback.measure.report_frames import contact_sheet
+
+    source = options.model or report.model
+    log(f"loading {source}")
+    model = load(source, device=device_of(options.device), dtype=getattr(torch, options.dtype))
+    seed = None if picture is not None else seed_of(options, report)
+    if picture is None and options.seed is None:
+        hint(f"sample {seed} is shown; --seed N takes another, --image FILE a picture of yours")
+    frames = model.edit(
+        direction=direction,
+        scale=scales,
+        seed=seed,
+        image=picture,
+        method="x_guidance" if options.method == "x-guidance" else "step",
+        normalise=options.normalise,
+        num_steps=options.steps,
+        allow_mismatch=options.allow_mismatch,
+    )
+    sheet = contact_sheet(np.stack([np.asarray(frame) for frame in frames]), columns=len(frames))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format=FORMATS[target.suffix.lower()])
+    write_atomic(target, buffer.getvalue())
+    out(str(target))
+
+
+def scales_of(text: str) -> tuple[float, ...]:
+    """Returns the numbers of "-2,-1,0,1,2".
+
+    Raises:
+        OptionError: If something is not a finite number, or there are none or too many.
+    """
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        scales = ()
+    if not 0 < len(scales) <= MAX_SCALES or not all(map(math.isfinite, scales)):
+        raise OptionError(
+            wanted=f"1 to {MAX_SCALES} numbers with commas between", got=repr(text), hint="such as --scale -2,-1,0,1,2"
+        )
+    return scales
+
+
+def target_of(options: Edit) -> Path:
+    """Returns the file to write.
+
+    Raises:
+        OptionError: If its ending stands for no picture format.
+    """
+    sample = options.image.stem if options.image else "sample" if options.seed is None else str(options.seed)
+    target = options.out or options.folder / f"edit-{options.direction}-{sample}.png"
+    if target.suffix.lower() not in FORMATS:
+        raise OptionError(
+            wanted=f"a file ending in {', '.join(FORMATS)}", got=str(target), hint="such as --out edited.png"
+        )
+    return target
+
+
+def read_image(path: Path) -> Image.Image:
+    """Returns the picture in a file, turned upright.
+
+    Raises:
+        OptionError: If there is no such file, or it is not a picture.
+    """
+    from PIL import ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise OptionError(
+            wanted="a picture file", got=f"{path}: {error}", hint="PNG, JPEG and WebP are understood"
+        ) from error
+
+
+def seed_of(options: Edit, report: ReportData) -> int:
+    """Returns the seed to edit: the one that was asked for, or the first that the report shows."""
+    if options.seed is not None:
+        if options.seed < 0:
+            raise OptionError(wanted="a seed of at least 0", got=str(options.seed), hint="such as --seed 7")
+        return options.seed
+    return next((strip.seed for card in report.cards for strip in card.strips), 0)

@@ -1,0 +1,63 @@
+"""What people see: data on standard output; plan, progress and complaints on standard error."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+from pullback.errors import PullbackError
+
+
+def out(text: str) -> None:
+    """Prints data."""
+    print(text)
+
+
+def log(text: str) -> None:
+    """Prints anything else."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def hint(text: str) -> None:
+    """Prints what to do next."""
+    log(f"hint: {text}")
+
+
+def complain(error: PullbackError) -> None:
+    """Prints the three parts of an error on lines of their own."""
+    log(f"error: wanted {error.wanted}\n       got {error.got}")
+    hint(error.hint)
+
+
+class Bars:
+    """Progress bars with time left, one a stage; a context manager, and a callback ``(stage, done, total)``."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._stage = ""
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Shows how far a stage is."""
+        if stage != self._stage or self._bar is None:
+            self._close()
+            self._stage = stage
+            self._bar = tqdm(total=total, desc=f"{stage:16}", file=sys.stderr, leave=True, bar_format=BAR)
+        self._bar.update(done - self._bar.n)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+BAR = "{desc} {percentage:3.0f}% |{bar:30}| {n_fmt}/{total_fmt}  {elapsed} gone, {remaining} left"
