@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pullback.directions.agreement import agreement, agreement_null, with_agreement
+    from pullback.directions.held_out import agreement, agreement_null, with_agreement
     from pullback.directions.controls import pca_of_h, random_h, random_x, rotated
     from pullback.directions.global_ import global_directions
     from pullback.directions.local import local_basis
@@ -30,8 +30,8 @@ __all__ = [
 
 _HOMES = {
     "Direction": "types",
-    "agreement": "agreement",
-    "agreement_null": "agreement",
+    "agreement": "held_out",
+    "agreement_null": "held_out",
     "global_directions": "global_",
     "load_directions": "store",
     "local_basis": "local",
@@ -40,7 +40,7 @@ _HOMES = {
     "random_x": "controls",
     "rotated": "controls",
     "save_directions": "store",
-    "with_agreement": "agreement",
+    "with_agreement": "held_out",
 }
 
 

@@ -1,4 +1,7 @@
-"""The Jacobian of any feature map and what follows from it; knows nothing of diffusers."""
+"""The Jacobian of any feature map and what follows from it; knows nothing of diffusers.
+
+`transport` is a function of the module of that name: ``from pullback.geometry.transport import transport``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from pullback.geometry.plan import Plan, Products
     from pullback.geometry.svd import top_singular
     from pullback.geometry.tangent import TangentBasis
-    from pullback.geometry.transport import one_product, transport
+    from pullback.geometry.transport import one_product
 
 __all__ = [
     "JacobianAt",
@@ -28,7 +31,6 @@ __all__ = [
     "principal_angles",
     "slerp",
     "top_singular",
-    "transport",
 ]
 
 _HOMES = {
@@ -44,7 +46,6 @@ _HOMES = {
     "principal_angles": "grassmann",
     "slerp": "paths",
     "top_singular": "svd",
-    "transport": "transport",
 }
 
 

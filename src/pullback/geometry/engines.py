@@ -32,6 +32,20 @@ def frozen_parameters(f: FeatureMap) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def leads_to(h: Tensor, x: Tensor) -> bool:
+    """Whether a graph leads from h back to the leaf x; trainable weights make graphs that do not."""
+    nodes, met = [h.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in met:
+            continue
+        met.add(node)
+        if getattr(node, "variable", None) is x:
+            return True
+        nodes.extend(parent for parent, _ in node.next_functions)
+    return h is x
+
+
 @cache
 def prepare_forward_mode() -> None:
     """Let torch load its forward derivatives: the first use compiles some by a route that torch itself deprecates."""
@@ -53,7 +67,7 @@ class Point:
         with torch.enable_grad(), frozen_parameters(self.f):
             x = self.x.clone().requires_grad_(True)
             h = self.f(x)
-        if not h.requires_grad:
+        if not leads_to(h, x):
             raise ModelError(
                 wanted="f must be differentiable in x",
                 got="an output that is not attached to its input",

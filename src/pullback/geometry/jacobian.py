@@ -215,7 +215,9 @@ class JacobianAt:
             count[0] += v.shape[1]
         try:
             return self._in_chunks(JVP_ENGINES[self.plan.jvp_engine], v, self.f.x_shape, self.dim_h)
-        except NotImplementedError as error:
+        except (NotImplementedError, RuntimeError) as error:
+            if not any(sign in str(error) for sign in ("forward AD", "forward-mode", "jvp")):
+                raise
             raise ModelError(
                 wanted="every layer before h needs a forward derivative",
                 got=str(error).splitlines()[0],
@@ -238,9 +240,10 @@ class JacobianAt:
         self, engine: Callable[[Point, Tensor], Tensor], rows: Tensor, shape: tuple[int, ...], dim_out: int
     ) -> Tensor:
         num_samples, rank, _ = rows.shape
-        out = torch.empty(num_samples, rank, dim_out, dtype=self.dtype, device=self.f.device)
         chunk = max(1, self.plan.chunk // num_samples)
         with torch.inference_mode(False), self._precision():
+            rows = rows.clone() if rows.is_inference() else rows
+            out = torch.empty(num_samples, rank, dim_out, dtype=self.dtype, device=self.f.device)
             for start in range(0, rank, chunk):
                 part = rows[:, start : start + chunk].to(self.f.device, self.f.dtype)
                 part = part.transpose(0, 1).reshape(-1, num_samples, *shape)  # (c, B, ...)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,10 +78,10 @@ class TangentBasis:
         return torch.where(self.s_next > 0, last / self.s_next, torch.inf)
 
     @property
-    def clusters(self) -> tuple[tuple[int, ...], ...]:
+    def clusters(self) -> tuple[Any, ...]:
         """Runs of indices whose neighbours differ by at most 1 % of s, each to be compared as a subspace only.
 
-        A batch has one such tuple for each sample: ask ``basis.sample(i).clusters``.
+        Tuples of indices; a batch has one tuple of them for each sample.
 
         Example:
             >>> from pullback.testing import planted_spectrum
@@ -89,7 +90,9 @@ class TangentBasis:
             >>> top_singular(JacobianAt(f, torch.zeros(8)), 3).clusters
             ((0,), (1, 2))
         """
-        return clusters_of(self.s.tolist()) if not self.is_batched else ()
+        if self.is_batched:
+            return tuple(sample.clusters for sample in self.samples())
+        return clusters_of(self.s.tolist())
 
     def sample(self, index: int) -> TangentBasis:
         """The basis at one x of a batch; a single basis is its own sample 0."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from pullback.errors import PullbackError
 from pullback.geometry.jacobian import as_feature_map
 from pullback.geometry.linalg import generator_or_fixed
 from pullback.geometry.plan import Plan
-from pullback.testing.checks import ADVICE, CHECKS, Failed, Subject
+from pullback.testing.checks import ADVICE, CHECKS, Failed, Subject, state_of
 from pullback.types import FeatureMap
 
 
@@ -79,9 +79,10 @@ def check_feature_map(
         >>> len(report.results)
         13
     """
+    modules = tuple((module if module is not None else nn.ModuleList(_modules_of(f))).modules())
+    state_before = state_of(modules)
     f = as_feature_map(f, x.clone())
-    modules = tuple(module.modules()) if module is not None else tuple(_modules_of(f))
-    subject = Subject(f, x, modules, reference, plan or Plan.fixed(), generator_or_fixed(generator))
+    subject = Subject(f, x, modules, state_before, reference, plan or Plan.fixed(), generator_or_fixed(generator))
     if x.ndim != len(f.x_shape) + 1 or len(x) < 2 or torch.equal(x[0], x[1]):
         raise FeatureMapError(
             wanted=f"x must hold two different latents, shape (2, {str(f.x_shape)[1:]}",
@@ -105,8 +106,6 @@ def _run(name: str, check: Callable[[Subject], tuple[float, float]], subject: Su
     return CheckResult(name, figure, tolerance)
 
 
-def _modules_of(f: object) -> Iterator[nn.Module]:
+def _modules_of(f: object) -> list[nn.Module]:
     """Every module that f is, or holds as an attribute."""
-    for value in (f, *vars(f).values()):
-        if isinstance(value, nn.Module):
-            yield from value.modules()
+    return [value for value in (f, *vars(f).values()) if isinstance(value, nn.Module)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pullback.geometry.engines import leads_to
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import randn
 from pullback.geometry.plan import Plan
@@ -25,6 +26,7 @@ class Subject:
     f: FeatureMap
     x: Tensor
     modules: tuple[nn.Module, ...]
+    state_before: list[object]
     reference: Callable[[Tensor], Tensor] | None
     plan: Plan
     generator: torch.Generator
@@ -83,13 +85,12 @@ def _deterministic(subject: Subject) -> tuple[float, float]:
 
 
 def _state_kept(subject: Subject) -> tuple[float, float]:
-    before = _state(subject.modules)
     subject(subject.x)
-    if _state(subject.modules) != before:
+    if state_of(subject.modules) != subject.state_before:
         raise Failed(*_changed("a call"))
     with contextlib.suppress(Exception):  # whatever a wrong shape raises, the network must come out of it unchanged
         subject(subject.x.new_zeros(1, 1, 1))
-    if _state(subject.modules) != before:
+    if state_of(subject.modules) != subject.state_before:
         raise Failed(*_changed("a call that raised"))
     return 0.0, 0.0
 
@@ -108,7 +109,8 @@ def _batch(subject: Subject) -> tuple[float, float]:
 
 
 def _attached(subject: Subject) -> tuple[float, float]:
-    if not subject.f(subject.x.clone().requires_grad_(True)).requires_grad:
+    x = subject.x.clone().requires_grad_(True)
+    if not leads_to(subject.f(x), x):
         wanted, hint = ADVICE["attached"]
         raise Failed(wanted, "an output without graph", hint)
     return 0.0, 0.0
@@ -189,7 +191,8 @@ def _changed(when: str) -> tuple[str, str, str]:
     )
 
 
-def _state(modules: tuple[nn.Module, ...]) -> list[object]:
+def state_of(modules: tuple[nn.Module, ...]) -> list[object]:
+    """Hooks, modes and trainable flags: what a call may not change."""
     hooks = [[tuple(getattr(module, table)) for table in HOOK_TABLES] for module in modules]
     modes = [module.training for module in modules]
     return [hooks, modes, [p.requires_grad for module in modules for p in module.parameters(recurse=False)]]
