@@ -90,8 +90,9 @@ def edit(
     """Edit latents once, at t, along directions, and denoise them (DDIM, eta 0)  (2302.12469, 2307.12868).
 
     All directions, samples and scales go through the network together, ``chunk`` rows a call; what
-    is not moved (scale 0) is denoised once a sample. Steps past the one vjp of each direction and
-    sample: calibration 2 to 5 encoder passes, then ``num_steps`` network calls, over all rows.
+    is not moved (scale 0) is denoised once a sample. The cost: one reverse product for each
+    direction and sample, 2 to 5 encoder passes over these to calibrate, and ``num_steps`` network
+    calls for each frame. X-guidance and normalisation add their own calls to calibration and frames.
 
     Args:
         den: The model.

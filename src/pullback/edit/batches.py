@@ -35,12 +35,14 @@ def picture_precision(
         autocast: ``torch.bfloat16``, say; None keeps the network's own precision.
         channels_last: Whether convolutions run in channels-last layout.
     """
-    network, layout = den.network, torch.contiguous_format
-    if channels_last:
-        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    last = torch.channels_last
+    kernels = [p for p in den.network.parameters() if p.ndim == 4 and not p.is_contiguous(memory_format=last)]
+    kernels = kernels if channels_last else []
     try:
+        for kernel in kernels:
+            kernel.data = kernel.data.contiguous(memory_format=last)
         with torch.autocast(den.device.type, dtype=autocast) if autocast else nullcontext():
             yield
     finally:
-        if channels_last:
-            network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        for kernel in kernels:
+            kernel.data = kernel.data.contiguous()

@@ -98,7 +98,8 @@ def calibrate(
     v = v.expand_as(x)
     goal, h = share * distance, features(f, x, chunk=chunk)
     low, high = h.new_zeros(len(x)), h.new_full((len(x),), torch.inf)
-    g = 0.05 * x.flatten(1).norm(dim=1).to(h)
+    length = x.flatten(1).norm(dim=1).to(h)
+    g = 0.05 * length.where(length > 0, 1.0)
     best, reached = g, torch.full_like(g, torch.inf)
     num_calls = 0
     while num_calls < max_calls and ((reached - goal).abs() > tolerance * goal).any():

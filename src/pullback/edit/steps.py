@@ -61,7 +61,7 @@ def x_guidance(
     """
     if num_iterations < 0:
         raise OptionError(wanted="num_iterations >= 0", got=f"{num_iterations}", hint="use -v for the other side")
-    v, weight = _unit(_at(x, v)), _along(x, weight)
+    v, weight = _unit(_at(x, v).expand_as(x)), _along(x, weight)
     for _ in range(num_iterations):
         x = x + weight * (den.eps(x + step * v, t, cond) - den.eps(x, t, cond))
     return x
@@ -113,11 +113,9 @@ def _along(x: Tensor, g: float | Tensor) -> Tensor:
 
 
 def _unit(v: Tensor) -> Tensor:
-    length = v.double().flatten(-3).norm(dim=-1) if v.ndim >= 3 else v.double().norm(dim=-1)
-    if not torch.allclose(length, torch.ones_like(length), atol=1e-2):
+    length = v.flatten(1).double().norm(dim=1)
+    if ((length - 1).abs() > 1e-2).any():
         raise NumericalError(
-            wanted="v of unit length",
-            got=f"|v| = {length.flatten()[0]:.4g}",
-            hint="divide it by its norm; step= sets d",
+            wanted="v of unit length", got=f"|v| = {length[0]:.4g}", hint="divide it by its norm; step= sets d"
         )
     return v

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pullback.errors import ModelError, OptionError
+from pullback.errors import ModelError, OptionError, ShapeError
 
 Inputs = Mapping[str, Any]  # keyword of the network -> tensor (1, ...) or a mapping of such tensors
 
@@ -51,6 +51,21 @@ class Condition:
         """Return the condition without guidance: what a feature map is told."""
         return replace(self, unconditional=None, guidance=1.0)
 
+    def check(self) -> "Condition":
+        """Return the condition, if every input has one row.
+
+        Raises:
+            ShapeError: If an input has more: a batch may be cut into chunks, which rows could not follow.
+        """
+        for name, value in _leaves(self.inputs) + _leaves(self.unconditional or {}):
+            if value.ndim == 0 or value.shape[0] != 1:
+                raise ShapeError(
+                    wanted=f"one row in the condition's {name}, shape (1, ...)",
+                    got=f"{tuple(value.shape)}",
+                    hint="one condition serves a whole batch; use one call for each condition",
+                )
+        return self
+
     def pair(self) -> "Condition":
         """Return the two-row condition (unconditional, conditional) of one guided pass."""
         return Condition(_join(self.unconditional or {}, self.inputs))
@@ -58,6 +73,11 @@ class Condition:
     def digest(self) -> str:
         """Return the sha256 of the conditional inputs; guidance and text do not enter it."""
         return digest_of(self.inputs)
+
+
+def _leaves(inputs: Inputs) -> list[tuple[str, Tensor]]:
+    pairs = [_leaves(value) if isinstance(value, Mapping) else [(name, value)] for name, value in inputs.items()]
+    return [leaf for leaves in pairs for leaf in leaves]
 
 
 def _join(first: Inputs, second: Inputs) -> Inputs:

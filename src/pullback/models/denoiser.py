@@ -31,7 +31,7 @@ class Denoiser:
     the first half is used.
 
     Attributes:
-        network: The network, in eval mode after loading.
+        network: The network; it is put in eval mode.
         schedule: Signal and noise levels.
         prediction: What the network returns: "epsilon", "v_prediction", "sample" or "flow".
         x_shape: Shape of one latent, without batch.
@@ -58,6 +58,7 @@ class Denoiser:
     def __post_init__(self) -> None:
         self.prediction = known_prediction(self.prediction)
         self.x_shape = tuple(self.x_shape)
+        self.network.eval()
         bad = [
             name for name, value in self.network.named_parameters() if not value.is_meta and not value.isfinite().all()
         ]
@@ -240,35 +241,36 @@ class Denoiser:
                 nothing to be guided away from.
             ModelError: If the model takes no prompts.
         """
+        inputs = self._inputs(prompt, label)
+        without = self.no_condition and self.no_condition.inputs
+        if negative is not None:
+            without = self._inputs(negative, None) if isinstance(negative, str) else self._inputs(None, negative)
+        text = str(label if prompt is None else prompt)
+        return Condition(inputs, without if guidance != 1 else None, guidance, text)
+
+    def _inputs(self, prompt: str | None, label: int | None) -> Inputs:
+        if prompt is not None and self.encode_prompt is None:
+            raise ModelError(
+                wanted="a model that takes prompts",
+                got=f"{self.name}, which does not",
+                hint="use label=, or Condition(inputs) for other text encoders",
+            )
         if (prompt is None) == (label is None):
             raise OptionError(
                 wanted="either prompt or label",
                 got=f"prompt = {prompt!r}, label = {label}",
                 hint="cond=None stands for no condition",
             )
-        what = str(label if prompt is None else prompt)
-        inputs = self._inputs(prompt, label)
-        if guidance == 1:
-            return Condition(inputs, text=what)
-        if negative is None:
-            return Condition(inputs, self.no_condition and self.no_condition.inputs, guidance, text=what)
-        without = self._inputs(negative, None) if isinstance(negative, str) else self._inputs(None, negative)
-        return Condition(inputs, without, guidance, text=what)
-
-    def _inputs(self, prompt: str | None, label: int | None) -> Inputs:
-        if prompt is None:
-            return {"class_labels": torch.tensor([label])}
-        if self.encode_prompt is None:
-            raise ModelError(
-                wanted="a model that takes prompts",
-                got=f"{self.name or type(self.network).__name__}, which does not",
-                hint="use label=, or Condition(inputs) for other text encoders",
-            )
-        return self.encode_prompt(prompt)
+        return {"class_labels": torch.tensor([label])} if prompt is None else self.encode_prompt(prompt)  # pyright: ignore[reportOptionalCall]
 
     def resolve(self, cond: Any) -> Any:
-        """Return ``cond``, or what no condition means for this model."""
-        return self.no_condition if cond is None else cond
+        """Return ``cond``, or what no condition means for this model.
+
+        Raises:
+            ShapeError: If a ``Condition`` has more than one row.
+        """
+        cond = self.no_condition if cond is None else cond
+        return cond.check() if isinstance(cond, Condition) else cond
 
     def encode_image(self, image: Image.Image | NDArray[np.uint8] | Tensor) -> Tensor:
         """Return x0 `(B, *x_shape)` of a picture or a batch; see ``images.pixels_of``."""

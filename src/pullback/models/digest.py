@@ -34,15 +34,19 @@ def weights_digest(network: nn.Module) -> str:
             hint="results are kept by the weights' digest; move the network to a device first",
         )
     digest = digest_of(state)
-    _cache[network] = ([(weakref.ref(t), t._version, t.data_ptr()) for t in tensors], digest)
+    _cache[network] = ([(weakref.ref(t), _version(t), t.data_ptr()) for t in tensors], digest)
     return digest
 
 
 def _is_unchanged(tensors: list[Tensor], versions: list[_Version]) -> bool:
     return len(tensors) == len(versions) and all(
-        ref() is tensor and version == tensor._version and address == tensor.data_ptr()
+        ref() is tensor and version == _version(tensor) and address == tensor.data_ptr()
         for tensor, (ref, version, address) in zip(tensors, versions, strict=True)
     )
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # inference tensors do not count their changes
 
 
 def config_digest(network: nn.Module) -> str:

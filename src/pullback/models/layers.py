@@ -34,16 +34,23 @@ def find_layer(network: nn.Module, layer: str | None = None) -> tuple[str, nn.Mo
 def _default_path(network: nn.Module) -> str:
     if isinstance(getattr(network, "mid_block", None), nn.Module):
         return "mid_block"
-    for name in ("down_blocks", "encoder_blocks"):
-        if isinstance(blocks := getattr(network, name, None), nn.ModuleList) and len(blocks):
-            return f"{name}.{len(blocks) - 1}"
+    if isinstance(blocks := getattr(network, "down_blocks", None), nn.ModuleList) and len(blocks):
+        return _innermost("down_blocks", len(blocks) - 1, blocks)
     lists = {name: module for name, module in network.named_modules() if isinstance(module, nn.ModuleList)}
     if {"transformer_blocks", "single_transformer_blocks"} <= lists.keys():
         return f"transformer_blocks.{len(lists['transformer_blocks']) - 1}"
     longest = max(lists, key=lambda name: len(lists[name]), default=None)
     if longest is None or not len(lists[longest]):
         return ""
-    return f"{longest}.{(len(lists[longest]) - 1) // 2}"
+    return _innermost(longest, (len(lists[longest]) - 1) // 2, lists[longest])
+
+
+def _innermost(path: str, index: int, blocks: nn.ModuleList) -> str:
+    """Return the path of a block, and where it is a list itself, of the last block in it."""
+    block = blocks[index]
+    if isinstance(block, nn.ModuleList) and len(block):
+        return _innermost(f"{path}.{index}", len(block) - 1, block)
+    return f"{path}.{index}"
 
 
 def _nearest(path: str, names: list[str]) -> str:
@@ -74,7 +81,7 @@ def read_output(output: object, layer: nn.Module) -> Tensor:
             got=f"{type(output).__name__} from {type(layer).__name__}",
             hint="choose a layer whose output is one tensor per sample",
         )
-    takes_text = "encoder_hidden_states" in inspect.signature(layer.forward).parameters
+    takes_text = "encoder_hidden_states" in inspect.signature(type(layer).forward).parameters
     is_joint = takes_text and len(tensors) == len(parts) == 2 and all(part.ndim == 3 for part in tensors)
     return tensors[1] if is_joint else tensors[0]
 

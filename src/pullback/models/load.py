@@ -29,12 +29,12 @@ def load_denoiser(
     *,
     scheduler: object = None,
     x_shape: tuple[int, ...] | None = None,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
     variant: str | None = None,
     name: str | None = None,
 ) -> Denoiser:
-    """Return the denoiser of ``source``, in eval mode, on ``device`` in ``dtype``.
+    """Return the denoiser of ``source``; its network is put in eval mode.
 
     Args:
         source: The name of a shipped model (``list_models()``); a folder in diffusers' layout (a
@@ -43,8 +43,8 @@ def load_denoiser(
             moved.
         scheduler: Used instead of the one that comes with the source.
         x_shape: Shape of one latent, where the configuration does not say or another is wanted.
-        device: Where it runs.
-        dtype: Its precision.
+        device: Where it runs; the CPU for what is read from disk, where it is for objects.
+        dtype: Its precision; float32 for what is read from disk, as it is for objects.
         variant: As in diffusers: "fp16" reads ``*.fp16.safetensors``.
         name: For people; the source's own by default.
 
@@ -60,9 +60,8 @@ def load_denoiser(
         folder = folder_of(source)
         name, settings = name or Path(str(source)).name, settings_of(folder)
         source = from_hub(str(source), variant) if folder is None else from_folder(folder, scheduler, variant)
-    denoiser = assemble(source, scheduler, x_shape, settings, name)
-    denoiser.network.eval()
-    return denoiser.to(device, dtype)
+        device, dtype = device or "cpu", dtype or torch.float32
+    return assemble(source, scheduler, x_shape, settings, name).to(device, dtype)
 
 
 def wrap_module(

@@ -117,7 +117,7 @@ class VPSchedule(Schedule):
 
     >>> schedule = VPSchedule.from_betas(torch.linspace(1e-4, 0.02, 1000))
     >>> schedule.timestep(0.8), round(schedule.abar(800), 5)
-    (800, 0.00154)
+    (800, 0.00151)
     >>> schedule.steps(800, 4)
     [(800, 600), (600, 400), (400, 200), (200, None)]
     """

@@ -46,6 +46,9 @@ class GaussianNetwork(nn.Module):
     is diagonal. The layer ``eps`` outputs that noise.
     """
 
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, mean: Tensor, variance: Tensor, schedule: Schedule, prediction: Prediction) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
