@@ -53,9 +53,10 @@ def check_feature_map(
     """Run every check on f at x; stop at the first that fails.
 
     In order: ``input_kept`` (x is not written to), ``shape``, ``dtype``, ``finite``, ``deterministic``, ``state_kept``
-    (no hook, mode or trainable flag changes, whether a call succeeds or raises), ``reference``, ``batch`` (a sample
-    does not depend on its neighbours), ``attached`` (a graph leads from h to x), ``products`` (Jv and J^T u run),
-    ``adjoint`` (``<Jv, u> = <v, J^T u>``), ``derivative`` (Jv is the limit of differences), ``batched_products``.
+    (no hook, mode or trainable flag changes, whether a call succeeds or raises), ``batch`` (a sample does not depend
+    on its neighbours), ``attached`` (a graph leads from h to x), ``products`` (Jv and J^T u run), ``adjoint``
+    (``<Jv, u> = <v, J^T u>``), ``derivative`` (differences of f are the integral of Jv), ``batched_products``,
+    ``reference``.
 
     Args:
         f: A feature map, or a plain batched callable.
@@ -67,7 +68,7 @@ def check_feature_map(
         generator: For directions.
 
     Returns:
-        What each check measured. Costs about 40 forward passes.
+        What each check measured. Costs about 60 forward passes.
 
     Raises:
         FeatureMapError: If a check fails; its name is in ``.check``.
