@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor
+from tyro.conf import Positional
 
 from pullback.directions import global_directions, local_basis, pca_of_h, random_h, random_x, rotated
 from pullback.directions.types import Direction
@@ -42,7 +43,7 @@ def known_latents(denoiser: Denoiser, num: int, *, t: int, seed: int) -> tuple[n
 
 
 def see(
-    model: str = "portraits",
+    model: Positional[str] = "portraits",
     *,
     t_fractions: tuple[float, ...] = (0.8, 0.6, 0.4, 0.2),
     pools: tuple[Literal["none", "sum", "sum2"], ...] = ("none", "sum"),
@@ -202,5 +203,4 @@ def _write(path: Path, rows: Sequence[dict], *, append: bool) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_grad_enabled(True)
     sys.exit(tyro.extras.subcommand_cli_from_dict({"see": see, "contest": contest}))

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from pullback.errors import OptionError
+from pullback.portraits.derivatives import STEP, energy_shares, tangents
 from pullback.portraits.factors import FACTORS, NAMES, index, sample
 from pullback.portraits.renderer import render
-from pullback.portraits.tangents import STEP, energy_shares, tangents
 
 Z = sample(4, seed=5)
 

@@ -6,10 +6,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pullback.portraits.derivatives import energy_shares, tangents
     from pullback.portraits.factors import FACTORS, NAMES, NUM_FACTORS, Factor, index, sample
     from pullback.portraits.oracle import Calibration, Oracle, calibrate, load_oracle
     from pullback.portraits.renderer import render
-    from pullback.portraits.tangents import energy_shares, tangents
 
 __all__ = [
     "FACTORS",
@@ -30,7 +30,7 @@ __all__ = [
 _HOMES = {
     "factors": ("FACTORS", "NAMES", "NUM_FACTORS", "Factor", "index", "sample"),
     "renderer": ("render",),
-    "tangents": ("energy_shares", "tangents"),
+    "derivatives": ("energy_shares", "tangents"),
     "oracle": ("Calibration", "Oracle", "calibrate", "load_oracle"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

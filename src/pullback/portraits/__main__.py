@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import tyro
+from tyro.conf import Positional
 
 from pullback.portraits.factors import NAMES, World, sample
 from pullback.portraits.train import Recipe
 
 
-def grid(path: Path, *, num: int = 48, columns: int = 12, seed: int = 0, size: int = 64, world: World = "easy") -> None:
+def grid(
+    path: Positional[Path], *, num: int = 48, columns: int = 12, seed: int = 0, size: int = 64, world: World = "easy"
+) -> None:
     """Write a picture of random portraits.
 
     Args:
@@ -46,13 +49,13 @@ def shares(*, num: int = 64, seed: int = 0, world: World = "easy") -> None:
         seed: Of their factors.
         world: Easy or hard.
     """
-    from pullback.portraits.tangents import energy_shares
+    from pullback.portraits.derivatives import energy_shares
 
     for name, share in sorted(energy_shares(num, seed=seed, world=world).items(), key=lambda pair: -pair[1]):
         print(f"{name:20s} {share:7.2%}")
 
 
-def train(folder: Path, recipe: Recipe, *, minutes: float = math.inf) -> None:
+def train(folder: Positional[Path], recipe: Recipe, *, minutes: float = math.inf) -> None:
     """Train or continue a denoiser.
 
     Args:
@@ -65,7 +68,7 @@ def train(folder: Path, recipe: Recipe, *, minutes: float = math.inf) -> None:
     print(run(recipe, folder, minutes=minutes))
 
 
-def export(checkpoint: Path, folder: Path) -> None:
+def export(checkpoint: Positional[Path], folder: Positional[Path]) -> None:
     """Write the moving average of a checkpoint as a diffusers folder.
 
     Args:
@@ -77,7 +80,7 @@ def export(checkpoint: Path, folder: Path) -> None:
     print(export_checkpoint(checkpoint, folder))
 
 
-def train_oracle(path: Path, *, num_pictures: int = 12_000, num_steps: int = 2000, seed: int = 0) -> None:
+def train_oracle(path: Positional[Path], *, num_pictures: int = 12_000, num_steps: int = 2000, seed: int = 0) -> None:
     """Train the oracle.
 
     Args:
@@ -105,7 +108,7 @@ def oracle(*, num: int = 1024) -> None:
     print(f"largest leakage between factors {fit.leakage:.3f}")
 
 
-def quality(model: str = "portraits", *, num: int = 256, seed: int = 0, num_steps: int = 50) -> None:
+def quality(model: Positional[str] = "portraits", *, num: int = 256, seed: int = 0, num_steps: int = 50) -> None:
     """Print how good a denoiser of this world is, as JSON.
 
     Args:

@@ -49,22 +49,22 @@ class Factor:
 
 
 FACTORS: tuple[Factor, ...] = (
-    Factor("yaw", "linear", -0.25, 0.25, (-0.22, 0.22), "head turns to the viewer's right; radians"),
-    Factor("pitch", "linear", -0.13, 0.13, (-0.12, 0.12), "head tilts forward; radians"),
-    Factor("light", "linear", -1.25, 1.25, (-1.1, 1.1), "light moves to the viewer's right; radians"),
-    Factor("exposure", "linear", -0.16, 0.16, (-0.20, 0.20), "whole picture brighter; natural logarithm"),
-    Factor("skin", "linear", 0.0, 1.0, (0.1, 0.85), "skin from light to dark"),
-    Factor("hair tone", "linear", 0.0, 1.0, (0.1, 0.8), "hair from black-brown to blond"),
-    Factor("hair length", "linear", 0.0, 1.0, (0.1, 0.9), "hair from ears to shoulders"),
-    Factor("face width", "linear", 0.89, 1.11, (0.88, 1.12), "head and jaw wider; ratio"),
-    Factor("smile", "linear", -1.0, 1.0, (-1.0, 1.0), "corners of the mouth up, cheeks raised"),
+    Factor("yaw", "linear", -0.25, 0.25, (-0.048, 0.048), "head turns to the viewer's right; radians"),
+    Factor("pitch", "linear", -0.13, 0.13, (-0.036, 0.036), "head tilts forward; radians"),
+    Factor("light", "linear", -1.25, 1.25, (-0.5, 0.5), "light moves to the viewer's right; radians"),
+    Factor("exposure", "linear", -0.16, 0.16, (-0.13, 0.13), "whole picture brighter; natural logarithm"),
+    Factor("skin", "linear", 0.0, 1.0, (0.2, 0.78), "skin from light to dark"),
+    Factor("hair tone", "linear", 0.0, 1.0, (0.2, 0.78), "hair from black-brown to blond"),
+    Factor("hair length", "linear", 0.0, 1.0, (0.36, 0.56), "hair from ears to shoulders"),
+    Factor("face width", "linear", 0.89, 1.11, (0.955, 1.045), "head and jaw wider; ratio"),
+    Factor("smile", "linear", -1.0, 1.0, (-0.95, 0.95), "corners of the mouth up, cheeks raised"),
     Factor("mouth open", "linear", 0.0, 1.0, (0.0, 1.0), "mouth from closed to wide open"),
-    Factor("eye open", "linear", 0.0, 1.0, (0.0, 1.0), "eyes from nearly shut to wide"),
+    Factor("eye open", "linear", 0.0, 1.0, (0.2, 0.8), "eyes from nearly shut to wide"),
     Factor("nose", "linear", 0.0, 1.0, (0.0, 1.0), "nose from small to large"),
     Factor("glasses", "switch", 0.0, 1.0, (0.0, 1.0), "wears glasses", share_on=0.4),
     Factor("background red", "linear", -1.0, 1.0, (0.0, 0.0), "background from green to red (opponent a*)"),
     Factor("background yellow", "linear", -1.0, 1.0, (0.0, 0.0), "background from blue to yellow (opponent b*)"),
-    Factor("clothes", "linear", 0.0, 1.0, (0.0, 1.0), "clothes from blue to red"),
+    Factor("clothes", "linear", 0.0, 1.0, (0.1, 0.9), "clothes from blue to red"),
 )
 NAMES: tuple[str, ...] = tuple(factor.name for factor in FACTORS)
 NUM_FACTORS = len(FACTORS)

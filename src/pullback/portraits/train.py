@@ -283,5 +283,7 @@ def export(weights: dict[str, torch.Tensor], folder: Path) -> Path:
     network = make_network()
     network.load_state_dict(weights)
     DDIMPipeline(unet=network.half(), scheduler=make_scheduler()).save_pretrained(folder, safe_serialization=True)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)  # safetensors makes files that only their owner can read
     write_json(folder / "pullback.json", {"space_to_depth": SPACE_TO_DEPTH})
     return folder

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+
+from pullback.errors import ShapeError
+from pullback.portraits.factors import NUM_FACTORS, sample
+from pullback.portraits.judge import Judge, nearest, real_residuals
+from pullback.portraits.oracle import Calibration, Oracle, calibrate, load_oracle, read_factors, to_clean
+from pullback.portraits.renderer import render
+from pullback.portraits.train_oracle import loss_of, train_oracle, worn
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    oracle = load_oracle()
+    return Judge(oracle=oracle, calibration=calibrate(oracle, num=512))
+
+
+def test_shipped_oracle_reads_every_factor(judge):
+    assert judge.calibration.r2.min() > 0.95
+    assert judge.calibration.leakage < 0.06
+    assert judge.calibration.noise.max() < 0.25
+
+
+def test_judge_undoes_the_calibration(judge):
+    z = sample(64, seed=123)
+    error = judge.factors(to_clean(render(z))) - z
+    assert np.sqrt(np.square(error).mean(axis=0)).max() < 0.3
+
+
+def test_effects_are_in_standard_units():
+    slope = np.array([[2.0, 0.5], [0.0, 4.0]])
+    fit = Calibration(slope=slope, offset=np.ones(2), r2=np.ones(2), noise=np.zeros(2))
+    z = np.array([[1.0, 0.0], [0.3, -2.0]])
+    assert np.allclose(fit.effects(z @ slope.T + 1, np.ones((2, 2))), z)
+    assert fit.leakage == pytest.approx(0.25)
+
+
+def test_edit_of_one_factor_is_read_as_that_factor(judge):
+    before = sample(32, seed=9)
+    after = before.copy()
+    after[:, 4] += np.where(after[:, 4] > 0, -1.0, 1.0)
+    change = judge.factors(to_clean(render(after))) - judge.factors(to_clean(render(before)))
+    share = np.square(change[:, 4]).mean() / np.square(change).sum(axis=1).mean()
+    assert share > 0.85
+
+
+def test_residual_tells_a_portrait_from_a_broken_picture(judge):
+    real = real_residuals(judge, num=32)
+    clean = to_clean(render(sample(32, seed=5)))
+    broken = clean.clone()
+    broken[:, :, 20:44, 20:44] = clean.roll(1, 0)[:, :, 20:44, 20:44].flip(-2)
+    assert np.median(judge.residual(broken)) > 1.5 * np.quantile(real, 0.95)
+
+
+def test_nearest_finds_the_copy():
+    pictures = torch.rand(10, 3, 8, 8)
+    distance, row = nearest(pictures[3:5] + 0.01, pictures, chunk=1)
+    assert row.tolist() == [3, 4]
+    assert distance.tolist() == pytest.approx([0.01, 0.01], rel=0.05)
+
+
+def test_wear_changes_pictures_a_little_and_is_seeded():
+    pictures = to_clean(render(sample(4, seed=0)))
+    first, again = (worn(pictures, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert 0 < (first - pictures).abs().mean() < 0.15
+
+
+def test_loss_is_zero_for_the_truth():
+    z = torch.from_numpy(sample(8, seed=0)).float()
+    answer = z.clone()
+    answer[:, 12] *= 50
+    assert float(loss_of(answer, z)) < 1e-6
+    assert float(loss_of(-answer, z)) > 1
+
+
+def test_training_writes_an_oracle_of_the_shipped_shape(tmp_path):
+    train_oracle(tmp_path / "oracle.safetensors", num_pictures=8, num_steps=2, batch_size=4)
+    from pullback.files import read_safetensors
+
+    tensors, info = read_safetensors(tmp_path / "oracle.safetensors")
+    Oracle().load_state_dict({name: value.float() for name, value in tensors.items()})
+    assert info == {"seed": "0"}
+
+
+def test_wrong_shape_is_named():
+    with pytest.raises(ShapeError, match=r"pictures of shape \(B, 3, 64, 64\) in \[-1, 1\]; got \(1, 3, 32, 32\)"):
+        Oracle()(torch.zeros(1, 3, 32, 32))
+
+
+def test_no_pictures_give_no_factors():
+    assert read_factors(Oracle(), torch.zeros(0, 3, 64, 64)).shape == (0, NUM_FACTORS)
