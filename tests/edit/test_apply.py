@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pullback.directions.store import OVERRIDE_KEY
 from pullback.edit import XGuidance, edit, one_step, typical_distance, vectors_at, x_guidance
 from pullback.edit.batches import in_chunks, picture_precision
 from pullback.edit.normalise import normalise
@@ -138,6 +139,8 @@ def test_directions_of_another_map_are_refused(den, f):
         edit(den, x, T, other, [1], f=f, unit=1.0)
     with pytest.raises(MismatchError, match=r"a feature map at t = 600; got one at t = 500; feature_map\(t=600\)"):
         edit(den, x, T, direction(f, 0), [1], f=den.feature_map(t=500), unit=1.0)
+    marked = SimpleNamespace(vector=other.vector, space="X", origin=other.origin | {OVERRIDE_KEY: "layer, pool"})
+    edit(den, x, T, marked, [1], f=f, unit=1.0, num_steps=1)
     done = edit(den, x, T, other, [1], f=f, unit=1.0, num_steps=1, allow_mismatch=True)
     assert done.x0.isfinite().all()
 
@@ -146,6 +149,8 @@ def test_errors(den, f):
     x, u = den.sample_latent(t=T, seed=0), direction(f, 0)
     with pytest.raises(OptionError, match=r"method step, x_guidance; got 'leap'"):
         edit(den, x, T, u, [1], f=f, method="leap")
+    with pytest.raises(OptionError, match=r"at least one direction and one scale; got 1 directions and 0 scales"):
+        edit(den, x, T, u, [], f=f)
     with pytest.raises(OptionError, match=r"normalise off, original, edited; got 'on'"):
         edit(den, x, T, u, [1], f=f, normalise="on")
     with pytest.raises(OptionError, match=r"a basis at x for transport; got 'transport' without a basis"):

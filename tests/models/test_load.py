@@ -110,6 +110,11 @@ def test_errors_name_what_is_missing(network, parts, tmp_path):
         load_denoiser(torch.nn.Linear(1, 1))
     with pytest.raises(ModelError, match=r"a network \(unet or transformer\) in the pair; got str"):
         load_denoiser(("unet", parts["ddim"]()))
+    text = load_denoiser((parts["unet_condition"](), parts["ddim"]()))
+    with pytest.raises(
+        ModelError, match=r"a condition for UNet2DConditionModel, which attends to text; got None, and no"
+    ):
+        text.predict(text.draw([0]), 500)
     bare = torch.nn.Linear(1, 1)
     with pytest.raises(
         ModelError, match=r"in_channels and sample_size in the network's configuration; got None and None"

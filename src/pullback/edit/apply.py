@@ -116,13 +116,21 @@ def edit(
         channels_last: Channels-last layout for the denoising alone.
         allow_mismatch: Whether directions of another model, layer, t, pool or condition may be used.
 
+    >>> from pullback.directions import local_basis, Direction
+    >>> from pullback.models import toy_denoiser
+    >>> den = toy_denoiser()
+    >>> f, x = den.feature_map(t=600), den.sample_latent(t=600, seed=0)
+    >>> u = local_basis(f, x, rank=1).u[0]
+    >>> edit(den, x, 600, Direction(u, "H", f.origin), [-1, 0, 1], f=f, num_steps=5).x0.shape
+    torch.Size([3, 3, 8, 8])
+
     Raises:
         MismatchError: If directions and feature map do not belong together.
         OptionError: If an option is not on the list.
         ShapeError, NumericalError: If x is no finite batch of latents, or J^T u vanishes.
     """
-    _check_options(method, normalise)
     directions = list(direction) if isinstance(direction, Sequence) else [direction]
+    _check_options(method, normalise, len(directions), len(scale))
     batch = den.check_finite(x if x.ndim > len(den.x_shape) else x[None])
     if not allow_mismatch:
         check_origin([each.origin for each in directions], f, t)
@@ -143,7 +151,13 @@ def edit(
     return Edited(*(shaped(each) for each in (x_t, x0, displacement, unit, v)), scale=tuple(map(float, scale)))
 
 
-def _check_options(method: str, normalise: str) -> None:
+def _check_options(method: str, normalise: str, num_directions: int, num_scales: int) -> None:
+    if not num_directions or not num_scales:
+        raise OptionError(
+            wanted="at least one direction and one scale",
+            got=f"{num_directions} directions and {num_scales} scales",
+            hint="scale=[-2, 0, 2] is a start",
+        )
     known = {"method": (method, get_args(Method)), "normalise": (normalise, ("off", *get_args(Anchor)))}
     for name, (value, choices) in known.items():
         if value not in choices:

@@ -50,6 +50,12 @@ def normalise(
         cond: Condition of the predictions.
         x0: The x0-prediction at x, if it is known already.
 
+    >>> from pullback.models import gaussian_denoiser
+    >>> den = gaussian_denoiser()
+    >>> x, y = den.draw([0]), den.draw([1])
+    >>> normalise(den, x, y, 500, anchor="edited").shape
+    torch.Size([1, 1, 4, 4])
+
     Raises:
         ShapeError: If x and y differ in shape.
         OptionError: If anchor, per or kappa is not on the list.

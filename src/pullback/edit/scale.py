@@ -92,6 +92,11 @@ def calibrate(
         max_calls: Encoder passes a sample at most; it warns when the target is not met by then.
         chunk: Rows a pass.
 
+    >>> from pullback.geometry.jacobian import as_feature_map
+    >>> x, v = torch.ones(1, 2), torch.tensor([0.0, 1.0])
+    >>> calibrate(as_feature_map(lambda x: 3 * x, x), x, v, distance=60.0).unit.round(decimals=3)
+    tensor([2.])
+
     Raises:
         ShapeError: If the direction does not live where x does.
     """

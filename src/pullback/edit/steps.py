@@ -54,6 +54,13 @@ def x_guidance(
         num_iterations: How often.
         cond: Condition of the predictions.
 
+    >>> from pullback.models import gaussian_denoiser
+    >>> den = gaussian_denoiser()
+    >>> x, v = den.draw([0]), torch.eye(4, dtype=torch.float64)[None] / 2
+    >>> moved = x_guidance(den, x, 500, v) - x
+    >>> bool((moved[v[None] > 0] > 0).all())
+    True
+
     Raises:
         ShapeError: If v does not live where x does.
         NumericalError: If v is not of unit length.

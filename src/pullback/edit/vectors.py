@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from pullback.directions.store import OVERRIDE_KEY
 from pullback.errors import MismatchError, NumericalError, OptionError, ShapeError
 from pullback.geometry.tangent import TangentBasis
 from pullback.geometry.transport import one_product, transport
@@ -83,7 +84,7 @@ def _checked(vector: Tensor, shape: Sequence[int]) -> Tensor:
 def check_origin(origins: Sequence[Origin], f: FeatureMap, t: float) -> None:
     """Raise unless directions were found with this feature map, and it is a map at t.
 
-    What an origin does not say is not compared.
+    What an origin does not say is not compared, nor what it was loaded in spite of.
 
     Raises:
         MismatchError: Naming what differs.
@@ -93,7 +94,10 @@ def check_origin(origins: Sequence[Origin], f: FeatureMap, t: float) -> None:
             wanted=f"a feature map at t = {t}", got=f"one at t = {f.origin['t']}", hint=f"feature_map(t={t})"
         )
     for origin in origins:
-        differing = [key for key, value in f.origin.items() if origin.get(key, value) != value]
+        overridden = str(origin.get(OVERRIDE_KEY, "")).split(", ")
+        differing = [
+            key for key, value in f.origin.items() if origin.get(key, value) != value and key not in overridden
+        ]
         if differing:
             raise MismatchError(
                 wanted=f"directions of this feature map ({', '.join(f'{key} {f.origin[key]}' for key in differing)})",

@@ -17,9 +17,9 @@ def call_diffusers(network: nn.Module, x: Tensor, t: Time, cond: Condition | Non
     ``x`` `(B, C, H, W)`; ``t`` is given to every row, as an integer tensor where it is an int.
 
     Raises:
-        ModelError: If ``cond`` is not a ``Condition``.
+        ModelError: If ``cond`` is not a ``Condition``, or None for a network that needs text.
     """
-    return network(x, timestep=_timesteps(t, x), **_inputs(cond, x), return_dict=False)[0]
+    return network(x, timestep=_timesteps(t, x), **_inputs(network, cond, x), return_dict=False)[0]
 
 
 def call_flux(network: nn.Module, x: Tensor, t: Time, cond: Condition | None) -> Tensor:
@@ -29,7 +29,7 @@ def call_flux(network: nn.Module, x: Tensor, t: Time, cond: Condition | None) ->
     and time as a fraction of 1000. ``cond`` holds ``encoder_hidden_states`` and
     ``pooled_projections``, and ``guidance`` for distilled weights.
     """
-    inputs = _inputs(cond, x)
+    inputs = _inputs(network, cond, x)
     patches = functional.pixel_unshuffle(x, 2)  # (B, 4C, H/2, W/2)
     height, width = patches.shape[-2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -45,7 +45,13 @@ def call_flux(network: nn.Module, x: Tensor, t: Time, cond: Condition | None) ->
     return functional.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (height, width)), 2)
 
 
-def _inputs(cond: object, x: Tensor) -> dict[str, Any]:
+def _inputs(network: Any, cond: object, x: Tensor) -> dict[str, Any]:
+    if cond is None and any(network.config.get(f"{kind}_attention_dim") for kind in ("cross", "joint")):
+        raise ModelError(
+            wanted=f"a condition for {type(network).__name__}, which attends to text",
+            got="None, and no text encoder to make the empty prompt with",
+            hint='pass cond=Condition({"encoder_hidden_states": tensor of shape (1, L, E), ...}), or load a pipeline',
+        )
     if cond is not None and not isinstance(cond, Condition):
         raise ModelError(
             wanted="a Condition or None",

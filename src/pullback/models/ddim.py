@@ -42,6 +42,11 @@ def denoise(
         generator: For ``eta > 0``, on the CPU.
         until: Last timestep; None for the clean end.
 
+    >>> from pullback.models import gaussian_denoiser
+    >>> den = gaussian_denoiser()
+    >>> denoise(den, den.draw([0, 1]), 999, num_steps=10).shape
+    torch.Size([2, 1, 4, 4])
+
     Raises:
         OptionError: If ``eta`` is outside [0, 1], or positive without a generator.
         ShapeError, NumericalError: If x is no finite batch of latents.
@@ -93,6 +98,13 @@ def invert(
     eps(x_t, t)``, which undoes a step of ``denoise`` exactly. Plain inversion puts x_s in place
     of the unknown x_t inside eps; its error falls as 1 / num_steps. Each fixed-point iteration puts
     in the last x_t instead and costs one more call a step.
+
+    >>> from pullback.models import gaussian_denoiser
+    >>> den = gaussian_denoiser()
+    >>> x0 = den.network.mean[None]
+    >>> x = invert(den, x0, 500, num_steps=20, fixed_point_iterations=20)
+    >>> bool(torch.allclose(denoise(den, x, 500, num_steps=20), x0, atol=1e-3))
+    True
 
     Raises:
         OptionError: If ``fixed_point_iterations < 0``.

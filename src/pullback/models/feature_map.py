@@ -25,9 +25,12 @@ class NetworkFeatureMap:
 
     Calling it costs the network up to that layer: a hook takes h and leaves the forward pass, so
     the decoder never runs. During a call, and only then, the network is in eval mode with frozen
-    weights, and where autograd follows x its GroupNorms get contiguous inputs; ``forward_mode()`` mends, in
-    its own scope, what forward derivatives stumble on. The network is left as it was: no hook, flag
-    or mode of it stays changed, whatever happens.
+    weights, and its GroupNorms get contiguous inputs where autograd follows x; ``forward_mode()``
+    mends, in its own scope, what forward derivatives stumble on. The network is left as it was: no
+    hook, flag or mode of it stays changed, whatever happens.
+
+    The map belongs to the network as it is when the map is made: its modules may not be exchanged
+    afterwards. New weights are noticed, and change ``origin``.
 
     Attributes:
         network: The network.
@@ -130,7 +133,7 @@ class NetworkFeatureMap:
 
         Fused attention has no forward derivative, so attention runs on its mathematical backend
         (a setting of torch as a whole: it holds for every thread until the scope ends); GroupNorm
-        gets contiguous inputs. Reverse products need neither.
+        gets contiguous inputs. Reverse products work outside of it.
         """
         with sdpa_kernel(SDPBackend.MATH), contiguous_group_norms(self._modules):
             yield

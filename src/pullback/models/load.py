@@ -48,7 +48,14 @@ def load_denoiser(
         variant: As in diffusers: "fp16" reads ``*.fp16.safetensors``.
         name: For people; the source's own by default.
 
-    A folder's ``pullback.json`` may say ``{"space_to_depth": 2}``.
+    A folder's ``pullback.json`` may say ``{"space_to_depth": 2}``. Prompts are encoded for Stable
+    Diffusion 1 and 2; other text models take a ``Condition`` with the inputs of their network.
+
+    >>> from diffusers import DDIMScheduler, UNet2DModel
+    >>> unet = UNet2DModel(sample_size=8, block_out_channels=(8,), norm_num_groups=4, attention_head_dim=8,
+    ...                    down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",))
+    >>> load_denoiser((unet, DDIMScheduler(prediction_type="v_prediction"))).x_shape
+    (3, 8, 8)
 
     Raises:
         ModelError: If the source is unknown, lacks a part, is not safetensors, or holds NaN.

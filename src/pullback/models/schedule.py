@@ -237,6 +237,10 @@ class KarrasSchedule(Schedule):
 def schedule_of(scheduler: object) -> tuple[Schedule, Prediction]:
     """Return the schedule and the prediction type a diffusers scheduler stands for.
 
+    >>> from diffusers import FlowMatchEulerDiscreteScheduler
+    >>> schedule_of(FlowMatchEulerDiscreteScheduler())
+    (FlowSchedule(num_train_timesteps=1000), 'flow')
+
     Raises:
         ModelError: If it has neither ``alphas_cumprod`` nor the ways of a flow.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-_locks: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()  # type: ignore[valid-type]
+_locks: "weakref.WeakKeyDictionary[nn.Module, Any]" = weakref.WeakKeyDictionary()  # of threading.RLock
 _locks_guard = threading.Lock()
 
 
