@@ -25,7 +25,7 @@ from pullback.measure.report_frames import encode_strips
 from pullback.portraits import factors
 from pullback.portraits.renderer import render as draw
 
-SCALES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+SCALES = (-12.0, -8.0, -4.0, 0.0, 4.0, 8.0, 12.0)
 SEEDS = (50_000, 50_001, 50_002, 50_003, 50_004)
 
 
@@ -39,7 +39,7 @@ def sample_report(*, num_directions: int = 12, label: str = "head turn") -> Repo
         effect[index % factors.NUM_FACTORS] = 0.75
         effect[(index * 5 + 3) % factors.NUM_FACTORS] += 0.2 * (-1) ** index
         for k, person in enumerate(people):
-            path = np.clip(person + np.outer(SCALES, effect), -2.4, 2.4)
+            path = np.clip(person + np.outer(SCALES, effect) / 4, -2.4, 2.4)
             images[index, k] = np.round(255 * np.clip(draw(path), 0, 1)).astype(np.uint8)
         effect += rng.normal(0, 0.04, effect.shape)
         cards.append(_card(index, effect, label=label if index == 0 else ""))
@@ -49,7 +49,7 @@ def sample_report(*, num_directions: int = 12, label: str = "head turn") -> Repo
 def _card(index: int, effect: np.ndarray, *, label: str) -> DirectionCard:
     best = int(np.argmax(np.abs(effect)))
     agreement = 0.78 * 0.92**index
-    passed = tuple(abs(scale) < 2.5 or index % 3 > 0 for scale in SCALES)
+    passed = tuple(abs(scale) < 10 or index % 3 > 0 for scale in SCALES)
     return DirectionCard(
         index=index,
         name=f"{factors.NAMES[best]} +{effect[best]:.1f} sd" if index % 5 < 4 else "unclear",
@@ -58,7 +58,7 @@ def _card(index: int, effect: np.ndarray, *, label: str) -> DirectionCard:
         cluster=(4, 5) if index in (4, 5) else (index,),
         agreement=agreement,
         agreement_null=0.36,
-        usable=(-2.4 + 0.1 * (index % 4), 2.1),
+        usable=(-10 + 0.5 * (index % 4), 8.5),
         symmetry=0.95 - 0.03 * index,
         step=6.1 + index,
         facts={"colour share": 0.08 * index, "locality": 0.61},
@@ -77,6 +77,7 @@ def _report(cards: list[DirectionCard]) -> ReportData:
         num_samples=32,
         num_held_out=16,
         scales=SCALES,
+        effect_scale=8.0,
         cards=tuple(cards),
         settings={
             "t_fraction": 0.8,

@@ -20,7 +20,7 @@ from pullback.models.load import Source
 from pullback.types import Pool
 
 FIXED_POINT_ITERATIONS = 3
-DEFAULT_SCALES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+DEFAULT_SCALES = (-8.0, -4.0, 0.0, 4.0, 8.0)
 
 
 @dataclass(eq=False)

@@ -61,7 +61,7 @@ def make_report(
     frames = Stage("pictures", time.perf_counter() - start, products, model.num_calls - calls)
     start = time.perf_counter()
     reader = Reader(unedited.x0) if is_portraits(model) else None
-    readings = [reader.read(each.x0, page.scales) if reader else None for each in moved]
+    readings = [reader.read(each.x0, stop=page.reference) if reader else None for each in moved]
     cards = [_card(found, each) for each in found]
     for k, (each, reading) in enumerate(zip(moved, readings, strict=True)):
         cards[k] = _with_pictures(cards[k], studio, each, reading)
@@ -76,6 +76,7 @@ def make_report(
         num_samples=found.settings.num_samples,
         num_held_out=found.settings.num_held_out,
         scales=page.scales,
+        effect_scale=page.reference_scale,
         cards=tuple(cards),
         settings=_settings(found, page, studio),
         plan=dict(plan or {}),
@@ -133,7 +134,7 @@ def _with_pictures(card: DirectionCard, studio: Studio, moved: Moved, reading: R
         card,
         name=reading.name if reading else name_change(change),
         usable=(moved.usable.low, moved.usable.high),
-        symmetry=change.symmetry,
+        symmetry=reading.symmetry if reading else change.symmetry,
         step=moved.unit,
         facts={"colour share": change.colour_share, "locality": change.locality},
         effects=tuple(float(value) for value in reading.effects.mean(axis=0)) if reading else (),
@@ -151,6 +152,7 @@ def _settings(found: Discovery, page: PageSettings, studio: Studio) -> dict[str,
         "rank": settings.rank,
         "t_fraction": settings.t_fraction,
         "seed": settings.seed,
+        "prompt": getattr(studio.cond, "text", "") or None,
         "tolerance": settings.tol,
         "DDIM steps from noise to picture": settings.num_steps,
         "distance of two samples in h": found.distance,

@@ -45,7 +45,7 @@ class Moved:
         frames: The same as pictures, `(P, S, H, W, 3)` 8 bit.
         unit: Mean length of scale 1 in x.
         usable: How far the scales go.
-        change: What the picture does at the scale nearest to 1 or beyond the smallest stop.
+        change: What happens to the picture at the reference scale.
     """
 
     x0: Tensor
@@ -100,12 +100,12 @@ class Studio:
     def unedited(self, progress: Report) -> Unedited:
         """Denoises all samples and measures their losses: what an edit must not fall behind."""
         x = torch.cat([self.found.held_out, self.found.latents])
-        progress("samples", 0, len(x))
+        progress("unedited", 0, len(x))
         with picture_precision(
             self.model, autocast=self.precision.autocast, channels_last=self.precision.channels_last
         ):
             x0 = in_chunks(self._denoise, x, chunk=self.page.batch).to(x)
-        progress("samples", len(x), len(x))
+        progress("unedited", len(x), len(x))
         return Unedited(x0, self._loss(x0))
 
     def moved(self, directions: Sequence[Direction], unedited: Unedited) -> list[Moved]:
@@ -147,7 +147,7 @@ class Studio:
         x0 = torch.cat([x0[:, :half], still, x0[:, half:]], dim=1)  # (P, S, *x_shape), scale 0 in the middle
         frames = self.model.to_image(x0.flatten(0, 1))
         frames = frames.reshape(*x0.shape[:2], *frames.shape[1:])
-        plus, minus = frames[:, half + 1], frames[:, half - 1]
+        plus, minus = frames[:, half + self.page.reference], frames[:, half - self.page.reference]
         return Moved(
             x0=x0,
             frames=frames,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +45,14 @@ class Reading:
     """What one direction does to the factors.
 
     Attributes:
-        effects: Odd effect of scale 1 on each shown sample, standard units, `(P, F)`.
+        effects: Odd effect of the reference scale on each shown sample, standard units, `(P, F)`.
+        symmetry: |odd|^2 / (|odd|^2 + |even|^2) of the factors, 0 to 1.
         passed: Whether each picture passed the gate, `(P, S)`.
         name: For people.
     """
 
     effects: Array
+    symmetry: float
     passed: NDArray[np.bool_]
     name: str
 
@@ -68,24 +69,21 @@ class Reader:
         self.judge = judge or load_judge()
         self.gate = float(np.quantile(self.judge.residual(unedited), QUANTILE))
 
-    def read(self, x0: Tensor, scales: Sequence[float]) -> Reading:
-        """Measures one direction.
+    def read(self, x0: Tensor, *, stop: int) -> Reading:
+        """Measures one direction: ``e = (z(a) - z(-a)) / 2``, ``d = (z(a) + z(-a)) / 2 - z(0)``.
 
         Args:
-            x0: Clean samples, `(P, S, 3, 64, 64)`.
-            scales: S of them, symmetric about 0.
-
-        Returns:
-            Effects by least squares through the origin: ``e = sum_a a odd(a) / sum_a a^2``.
+            x0: Clean samples at scales symmetric about 0, `(P, S, 3, 64, 64)`.
+            stop: How many stops from the middle a is.
         """
         num_people, num_scales = x0.shape[:2]
         z = self.judge.factors(x0.flatten(0, 1)).reshape(num_people, num_scales, -1)
         half = num_scales // 2
-        above = np.asarray(scales[half + 1 :])
-        odd = (z[:, half + 1 :] - z[:, :half][:, ::-1]) / 2  # (P, S/2, F)
-        effects = np.einsum("a,paf->pf", above, odd) / np.square(above).sum()
+        plus, still, minus = z[:, half + stop], z[:, half], z[:, half - stop]  # (P, F)
+        odd, even = (plus - minus) / 2, (plus + minus) / 2 - still
+        parts = float(np.square(odd).sum()), float(np.square(even).sum())
         passed = self.judge.residual(x0.flatten(0, 1)).reshape(num_people, num_scales) <= self.gate
-        return Reading(effects, passed, name_effects(effects, NAMES, units=units()))
+        return Reading(odd, parts[0] / max(sum(parts), 1e-12), passed, name_effects(odd, NAMES, units=units()))
 
 
 def factor_rows(model: Model, found: Discovery, *, plan: Plan | None = None) -> tuple[tuple[FactorRow, ...], int]:

@@ -116,7 +116,7 @@ class PageSettings:
     num_shown: int = 16
     num_people: int = 5
     num_stops: int = 7
-    max_scale: float = 6.0
+    max_scale: float = 12.0
     batch: int = 64
 
     def __post_init__(self) -> None:
@@ -128,13 +128,23 @@ class PageSettings:
                 wanted="an odd number of stops, at least 3", got=str(self.num_stops), hint="7 is the default"
             )
         if not (math.isfinite(self.max_scale) and self.max_scale > 0):
-            raise OptionError(wanted="a largest scale above 0", got=f"{self.max_scale:g}", hint="6 is the default")
+            raise OptionError(wanted="a largest scale above 0", got=f"{self.max_scale:g}", hint="12 is the default")
 
     @property
     def scales(self) -> tuple[float, ...]:
         """Evenly spaced, symmetric about 0."""
         half = self.num_stops // 2
         return tuple(self.max_scale * k / half for k in range(-half, half + 1))
+
+    @property
+    def reference(self) -> int:
+        """How many stops from the middle the scale lies whose effects are measured and named: two thirds of the way."""
+        return max(1, round(self.num_stops // 2 * 2 / 3))
+
+    @property
+    def reference_scale(self) -> float:
+        """The scale at that stop."""
+        return self.scales[self.num_stops // 2 + self.reference]
 
     @property
     def num_frames(self) -> int:

@@ -44,6 +44,8 @@ def run_edit(options: Edit) -> None:
     source = options.model or report.model
     log(f"loading {source}")
     model = load(source, device=device_of(options.device), dtype=getattr(torch, options.dtype))
+    prompt = report.settings.get("prompt")
+    cond = model.cond(prompt=str(prompt)) if prompt else None
     seed = None if picture is not None else seed_of(options, report)
     if picture is None and options.seed is None:
         hint(f"sample {seed} is shown; --seed N takes another, --image FILE a picture of yours")
@@ -55,6 +57,7 @@ def run_edit(options: Edit) -> None:
         method="x_guidance" if options.method == "x-guidance" else "step",
         normalise=options.normalise,
         num_steps=options.steps,
+        cond=cond,
         allow_mismatch=options.allow_mismatch,
     )
     sheet = contact_sheet(np.stack([np.asarray(frame) for frame in frames]), columns=len(frames))
@@ -76,7 +79,7 @@ def scales_of(text: str) -> tuple[float, ...]:
         scales = ()
     if not 0 < len(scales) <= MAX_SCALES or not all(map(math.isfinite, scales)):
         raise OptionError(
-            wanted=f"1 to {MAX_SCALES} numbers with commas between", got=repr(text), hint="such as --scale -2,-1,0,1,2"
+            wanted=f"1 to {MAX_SCALES} numbers with commas between", got=repr(text), hint="such as --scale -8,-4,0,4,8"
         )
     return scales
 

@@ -47,7 +47,7 @@ class Discover:
     """Directions to render pictures for."""
     people: int = 5
     """Held-out samples in each row of pictures."""
-    max_scale: float = 6.0
+    max_scale: float = 12.0
     """Scale at the ends of the sliders; 1 moves the feature by a tenth of the distance of two random samples."""
     device: Annotated[str, arg(metavar="NAME")] = "cpu"
     """Where to compute: cpu, cuda, cuda:1, mps."""
@@ -70,7 +70,7 @@ class Edit:
     """Folder that `pullback discover` wrote."""
     direction: int
     """Which direction, counted from 0 as in the report."""
-    scale: Annotated[str, arg(metavar="A,B,...")] = "-2,-1,0,1,2"
+    scale: Annotated[str, arg(metavar="A,B,...")] = "-8,-4,0,4,8"
     """How far, one picture each; 0 is the unedited one, negative the other way."""
     seed: Annotated[int | None, arg(metavar="INT")] = None
     """Sample to edit; the first held-out sample of the folder if neither a seed nor a picture is given."""

@@ -23,6 +23,8 @@ LOW_FREQUENCY = 1 / 8
 """In cycles a pixel, relative to the largest there are (1/2 along an axis): below it a change counts as broad."""
 UNCLEAR_RMS = 2 / 255
 """A change smaller than this is not named."""
+REGION_SHARE = 0.18
+"""A ninth of the picture that holds more of the change than this is named."""
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
 
@@ -32,6 +34,7 @@ class PictureChange:
 
     Attributes:
         rms: Root mean square of the odd part, 0 to 1.
+        magnitude: Mean absolute value of the odd part, 0 to 1.
         brightness: Mean luminance of the odd part, -1 to 1.
         warmth: Mean red minus blue of the odd part, -1 to 1.
         consistency: Share of samples whose brightness has the mean's sign, 0 to 1.
@@ -44,6 +47,7 @@ class PictureChange:
     """
 
     rms: float
+    magnitude: float
     brightness: float
     warmth: float
     consistency: float
@@ -84,6 +88,7 @@ def describe(base: Array, plus: Array, minus: Array) -> PictureChange:
     total = float(np.square(odd).sum() + np.square(even).sum())
     return PictureChange(
         rms=float(np.sqrt(np.square(odd).mean())),
+        magnitude=float(np.abs(odd).mean()),
         brightness=float(bright.mean()),
         warmth=float((odd[..., 0] - odd[..., 2]).mean()),
         consistency=float((np.sign(bright) == np.sign(bright.mean())).mean()),
@@ -141,7 +146,7 @@ def name_change(change: PictureChange) -> str:
     """Returns a name such as "colour, warmer", "top left, fine, darker" or "unclear".
 
     Example:
-        >>> name_change(PictureChange(.1, .09, 0, 1, .95, .9, .1, "center", .12, .9))
+        >>> name_change(PictureChange(.1, .1, .09, 0, 1, .95, .9, .1, "center", .12, .9))
         'colour, brighter'
     """
     if change.rms < UNCLEAR_RMS or change.symmetry < 0.3:
@@ -149,16 +154,16 @@ def name_change(change: PictureChange) -> str:
     tone = _tone(change)
     if change.colour_share > COLOUR_SHARE:
         return f"colour, {tone}" if tone else "colour"
-    where = change.region if change.region_share > 2 / 9 else ("all over" if change.locality < 0.45 else "")
+    where = change.region if change.region_share > REGION_SHARE else "all over"
     grain = "broad" if change.low_frequency_share > 0.8 else "fine" if change.low_frequency_share < 0.4 else ""
     words = [word for word in (where, grain, tone) if word]
-    return ", ".join(words) if len(words) > 1 or where not in ("", "all over") else "unclear"
+    return ", ".join(words) if words != ["all over"] else "unclear"
 
 
 def _tone(change: PictureChange) -> str:
-    if abs(change.brightness) > 0.35 * change.rms and change.consistency >= 0.75:
+    if abs(change.brightness) > 0.5 * change.magnitude and change.consistency >= 0.75:
         return "brighter" if change.brightness > 0 else "darker"
-    if abs(change.warmth) > 0.5 * change.rms:
+    if abs(change.warmth) > 0.7 * change.magnitude:
         return "warmer" if change.warmth > 0 else "cooler"
     return ""
 

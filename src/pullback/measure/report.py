@@ -13,7 +13,7 @@ from string import Template
 
 from pullback.errors import FileFormatError
 from pullback.measure import report_words as words
-from pullback.measure.report_cards import card, glance, hero, middle_scale
+from pullback.measure.report_cards import card, glance, hero, middle_scale, with_pictures
 from pullback.measure.report_charts import spectra_chart
 from pullback.measure.report_data import (
     ComparisonRow,
@@ -117,13 +117,19 @@ def _lead(data: ReportData) -> str:
 
 
 def _sections(data: ReportData) -> list[str]:
-    cards = _toolbar(data) + "\n".join(card(data, each) for each in data.cards)
+    shown = with_pictures(data)
+    cards = _toolbar(data) + "\n".join(card(data, each) for each in shown) + _left_out(data, len(shown))
     terms = "".join(f"<details><summary>{esc(a)}</summary><p>{esc(b)}</p></details>" for a, b in words.WORDS)
     return [
         _section("how", "How to read this page", "", words.HOW),
         _section("glance", "At a glance", words.GLANCE, glance(data)) if data.cards else "",
         _section("directions", "Directions", words.DIRECTIONS, cards),
-        _optional("effects", "What each direction changes", words.EFFECTS, effects_table(data)),
+        _optional(
+            "effects",
+            "What each direction changes",
+            words.EFFECTS.format(scale=f"{data.effect_scale:g}"),
+            effects_table(data),
+        ),
         _optional("comparison", "Against controls", words.COMPARISON, comparison_table(data.comparisons)),
         _optional("spectra", "How strongly the network reacts", words.SPECTRA, spectra_chart(data.spectra)),
         _optional("factors", "What could be found at all", words.FACTORS, factors_table(data.factors)),
@@ -153,6 +159,14 @@ def _toolbar(data: ReportData) -> str:
 <input type="range" id="master" min="0" max="{last}" step="1" value="{middle_scale(data.scales)}"
  autocomplete="off" data-scales="{stops}"></label>
 <button type="button" id="play" aria-pressed="false">Play</button>{box}</div>"""
+
+
+def _left_out(data: ReportData, num_shown: int) -> str:
+    if num_shown == len(data.cards):
+        return ""
+    names = ", ".join(str(each.index) for each in data.cards if not any(strip.image for strip in each.strips))
+    how = f"<code>--directions {len(data.cards)}</code> renders all"
+    return f'<p class="muted">Without pictures: directions {names}; {how}.</p>'
 
 
 def _reproduce(data: ReportData) -> str:

@@ -26,7 +26,7 @@ def card(data: ReportData, each: DirectionCard) -> str:
  aria-labelledby="h{each.index}" style="--k:{middle};--last:{last}">
 <header>{index}<h3 id="h{each.index}">{esc(each.title)}</h3>{measured}{weak}</header>
 <div>{_people(data, each)}{_slider(data.scales, each, middle)}</div>
-{_stats(each)}{_effects(data.factor_names, each)}
+{_stats(each)}{_effects(data, each)}
 </article>"""
 
 
@@ -49,14 +49,22 @@ def _hero_tile(data: ReportData, each: DirectionCard, position: int) -> str:
     return f'<li><a href="#d{each.index}">{picture}<span>{esc(each.title)}</span></a></li>'
 
 
+def with_pictures(data: ReportData) -> list[DirectionCard]:
+    """Returns the cards that have pictures, or all of them if none has."""
+    return [each for each in data.cards if any(strip.image for strip in each.strips)] or list(data.cards)
+
+
 def glance(data: ReportData) -> str:
-    """Returns the list of all directions with their agreement, each a link to its card."""
-    rows = (
-        f'<li><a href="#d{each.index}"{" class=weak" if each.is_weak else ""}><span class="num">{each.index}</span>'
-        f'<span class="what">{esc(each.title)}</span>{agreement_bar(each)}</a></li>'
-        for each in data.cards
-    )
-    return f'<ol class="glance">{"".join(rows)}</ol>'
+    """Returns the list of all directions with their agreement, each a link to its card if it has one."""
+    linked = {each.index for each in with_pictures(data)}
+    return f'<ol class="glance">{"".join(_glance_row(each, each.index in linked) for each in data.cards)}</ol>'
+
+
+def _glance_row(each: DirectionCard, is_linked: bool) -> str:
+    tag, link = ("a", f' href="#d{each.index}"') if is_linked else ("div", "")
+    kind = "row weak" if each.is_weak else "row"
+    number, name = f'<span class="num">{each.index}</span>', f'<span class="what">{esc(each.title)}</span>'
+    return f'<li><{tag} class="{kind}"{link}>{number}{name}{agreement_bar(each)}</{tag}></li>'
 
 
 def agreement_bar(each: DirectionCard) -> str:
@@ -146,15 +154,16 @@ def _figures(each: DirectionCard) -> list[tuple[str, str]]:
     return pairs + [(name, number(value)) for name, value in each.facts.items() if value is not None]
 
 
-def _effects(names: Sequence[str], each: DirectionCard) -> str:
+def _effects(data: ReportData, each: DirectionCard) -> str:
     """The factors that move most, as bars that reach their end at the largest effect of the card (or 1)."""
-    pairs = sorted(zip(names, each.effects, strict=False), key=lambda pair: -abs(pair[1]))[:NUM_EFFECTS]
+    pairs = sorted(zip(data.factor_names, each.effects, strict=False), key=lambda pair: -abs(pair[1]))[:NUM_EFFECTS]
     pairs = [(name, value) for name, value in pairs if abs(value) >= SMALL_EFFECT]
     if not pairs:
         return ""
     top = max(1.0, abs(pairs[0][1]))
     items = "".join(_effect(name, value, top) for name, value in pairs)
-    return f'<ul class="effects" title="mean effect of scale 1, standard deviations of each factor">{items}</ul>'
+    meaning = f"mean effect of scale {data.effect_scale:g}, standard deviations of each factor"
+    return f'<ul class="effects" title="{meaning}">{items}</ul>'
 
 
 def _effect(name: str, value: float, top: float) -> str:

@@ -46,7 +46,7 @@ class DirectionCard:
         symmetry: |odd part|^2 / (|odd|^2 + |even|^2) of the picture change, 0 to 1.
         step: Latent length of scale 1.
         facts: Further figures of this direction, by name.
-        effects: Mean effect of scale 1 on each factor, standard units; empty without known factors.
+        effects: Mean effect on each known factor, standard units, at `ReportData.effect_scale`; may be empty.
         strips: One a held-out sample.
     """
 
@@ -126,6 +126,7 @@ class ReportData:
         num_samples: How many samples the directions were found in.
         num_held_out: How many other samples agreement was measured on.
         scales: Increasing; the slider's stops, the same in every strip.
+        effect_scale: The scale whose effects are shown and named.
         cards: Sorted as the directions are.
         settings: All that determined the result, as plain values.
         plan: What was said before the run (products, seconds, bytes).
@@ -145,6 +146,7 @@ class ReportData:
     scales: tuple[float, ...]
     cards: tuple[DirectionCard, ...]
     settings: Mapping[str, Plain]
+    effect_scale: float = 1.0
     plan: Mapping[str, Plain] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     spectra: tuple[Spectrum, ...] = ()
@@ -201,7 +203,7 @@ def from_plain(plain: object) -> ReportData:
         for key in ("factor_names", "notes"):
             fields[key] = tuple(str(item) for item in fields[key])
         return ReportData(**fields)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(
             wanted="a report.json of this version",
             got=f"{type(error).__name__}: {error}",

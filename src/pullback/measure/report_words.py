@@ -9,7 +9,7 @@ GLANCE = (
     "Agreement on held-out samples; the dark mark is the matched null. A bar that stops before its mark means nothing."
 )
 DIRECTIONS = "Scale 0 is the unedited sample. The coloured part of a slider is its usable range. Names are measured, not given; “unclear” means that nothing stands out."
-EFFECTS = "Mean effect of scale 1 on each known factor, in standard deviations, read off the edited pictures. A direction that means one thing has one coloured cell."
+EFFECTS = "Mean effect of scale {scale} on each known factor, in standard deviations, read off the edited pictures. A direction that means one thing has one coloured cell."
 COMPARISON = "Every method gave the same number of directions and went through the same measurement. Ranges in small print are 95 % bootstrap intervals."
 SPECTRA = "Singular values of the Jacobian: one thin line a sample, the median on top."
 FACTORS = "Measured from the renderer's exact derivatives, before any edit. The mark on each bar is what a random space of the same size would hold."
@@ -42,7 +42,7 @@ WORDS = (
     ),
     (
         "Effect",
-        "How much a known factor changes at scale 1, in standard deviations of that factor, read off the edited pictures by a regressor.",
+        "How much a known factor changes along a direction, in standard deviations of that factor, read off the edited pictures by a regressor.",
     ),
     (
         "Gain and recall",
