@@ -10,6 +10,7 @@ from pullback.measure.report_data import Spectrum
 from pullback.measure.report_text import esc, number
 
 WIDTH, HEIGHT = 840, 300
+MIN_TICKS, MAX_TICKS = 4, 10
 Position = Callable[[int, float], tuple[float, float]]
 LEFT, RIGHT, TOP, BOTTOM = 58, 20, 18, 40
 
@@ -67,9 +68,14 @@ def _axes(low: float, high: float, rank: int, position: Position) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten within 10^low ... 10^high; only the powers where there would be too many."""
+    """Round values from 10^low to 10^high: powers of ten alone where there are many, finer digits where there are few."""
     decades = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [m * 10.0**e for e in decades for m in (1, 2, 5) if low <= math.log10(m * 10.0**e) <= high]
-    if len(ticks) > 9:
-        ticks = [v for v in ticks if math.isclose(math.log10(v) % 1, 0, abs_tol=1e-9)]
+    ticks: list[float] = []
+    for digits in ((1,), (1, 2, 5), tuple(range(1, 10)), tuple(k / 2 for k in range(2, 20))):
+        finer = [m * 10.0**e for e in decades for m in digits if low <= math.log10(m * 10.0**e) <= high]
+        if len(finer) > MAX_TICKS:
+            break
+        ticks = finer
+        if len(ticks) >= MIN_TICKS:
+            break
     return ticks

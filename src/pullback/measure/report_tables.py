@@ -52,9 +52,14 @@ def _recall(value: float | None, null: float | None) -> str:
     if value is None:
         return "–"
     mark = "" if null is None else f'<b style="--n:{100 * null:.1f}"></b>'
-    text = "" if null is None else f' <span class="null">null {number(null, 3)}</span>'
+    text = "" if null is None else f' <span class="null">null {_small(null)}</span>'
     bar = f'<span class="bar"><i style="--v:{100 * min(max(value, 0), 1):.1f}"></i>{mark}</span>'
-    return f'<span class="cell">{bar}<span>{number(value)}{text}</span></span>'
+    return f'<span class="cell">{bar}<span>{_small(value)}{text}</span></span>'
+
+
+def _small(value: float) -> str:
+    """Two digits that matter down to a thousandth."""
+    return number(value) if value >= 0.095 else number(value, 3) if value >= 0.0005 else "&lt;.001"
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> str:
