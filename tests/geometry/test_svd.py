@@ -1,6 +1,7 @@
 """Singular triplets against dense ones: spectra that are easy, tied, short, zero."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError, RankError
 from pullback.geometry import JacobianAt, Plan, Products, principal_angles, top_singular
-from pullback.geometry.linalg import full_precision
+from pullback.geometry.linalg import precision
 from pullback.geometry.power import power_iteration
 from pullback.testing import ConvMap, LinearMap, planted_spectrum
 
@@ -245,19 +246,32 @@ def test_published_stop_waits_for_ten_iterations():
     assert jac.products == Products(13, 13)  # 12 iterations and the certificate
 
 
-class LargestTensor(TorchDispatchMode):
-    """Bytes of the largest tensor of activations, told from others by their channels and size."""
+class LiveBytes(TorchDispatchMode):
+    """Peak of the bytes that are alive at once, of all storages made inside."""
 
-    def __init__(self):
+    def __init__(self, given):
         super().__init__()
-        self.peak = 0
+        self.live, self.peak, self.seen = 0, 0, {given.untyped_storage()._cdata: None}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and tensor.ndim >= 4:
-                self.peak = max(self.peak, tensor.numel() * tensor.element_size())
+            if isinstance(tensor, torch.Tensor):
+                self.count(tensor.untyped_storage())
         return out
+
+    def count(self, storage):
+        key = storage._cdata
+        if key in self.seen:
+            return
+        size = storage.nbytes()
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        self.seen[key] = weakref.ref(storage, lambda _: self.forget(key, size))
+
+    def forget(self, key, size):
+        del self.seen[key]
+        self.live -= size
 
 
 @pytest.mark.parametrize("engine", ["vmap", "loop", "double_backward", "finite_difference"])
@@ -265,17 +279,19 @@ def test_law33_activation_peak_depends_on_the_chunk_and_not_on_the_rank(engine):
     f = ConvMap(size=16)
     x = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     peaks = {}
-    for rank in (4, 16, 48):
+    for rank in (24, 48, 96):
         for chunk in (4, 8):
             jac = JacobianAt(f, x, plan=Plan.fixed(engine, chunk=chunk))
             v = torch.randn(1, rank, jac.dim_x, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-            u = torch.randn(1, rank, jac.dim_h, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-            with LargestTensor() as seen:
+            with LiveBytes(v) as seen:
                 jac.jvp_flat(v)
+            forward = seen.peak - 8 * rank * jac.dim_h  # without the answer itself
+            u = torch.randn(1, rank, jac.dim_h, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+            with LiveBytes(u) as seen:
                 jac.vjp_flat(u)
-            peaks[rank, chunk] = seen.peak
-    assert peaks[16, 4] == peaks[48, 4] == peaks[4, 4]
-    assert peaks[16, 8] == peaks[48, 8] <= 2 * peaks[16, 4]
+            peaks[rank, chunk] = forward, seen.peak - 8 * rank * jac.dim_x
+    for chunk in (4, 8):
+        assert peaks[24, chunk] == peaks[48, chunk] == peaks[96, chunk]
 
 
 def test_law33_krylov_bytes_are_counted_apart():
@@ -310,12 +326,13 @@ def test_law34_low_precision_keeps_its_singular_values():
     assert not basis.verified  # that takes a float32 pass
 
 
-def test_full_precision_is_a_scope():
+@pytest.mark.parametrize("allow_tf32", [False, True])
+def test_precision_is_a_scope_whatever_surrounds_it(allow_tf32):
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
-    with full_precision():
-        assert not matmul.allow_tf32
-        assert not cudnn.allow_tf32
+    with precision(), precision(allow_tf32=allow_tf32):
+        assert matmul.allow_tf32 == allow_tf32
+        assert cudnn.allow_tf32 == allow_tf32
     assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == before
 
 
@@ -342,6 +359,13 @@ def test_not_converged_is_an_answer_with_a_warning():
     assert not basis.verified
     with pytest.raises(NotConvergedError, match="residuals of at most"):
         top_singular(at_zero(f), 5, tol=1e-6, max_products=30, strict=True)
+
+
+def test_a_budget_below_the_first_blocks_still_gives_every_triplet():
+    f = planted_spectrum(torch.linspace(1, 0.9, 80).tolist(), dim_x=120, dim_h=100)
+    with pytest.warns(NotConvergedWarning):
+        basis = top_singular(at_zero(f), 12, tol=1e-6, max_products=1)
+    assert basis.s.shape == (12,)
 
 
 def test_residual_is_honest():

@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pullback.directions.held_out import agreement, agreement_null, with_agreement
     from pullback.directions.controls import pca_of_h, random_h, random_x, rotated
     from pullback.directions.global_ import global_directions
+    from pullback.directions.held_out import agreement, agreement_null, with_agreement
     from pullback.directions.local import local_basis
     from pullback.directions.store import load_directions, save_directions
     from pullback.directions.types import Direction

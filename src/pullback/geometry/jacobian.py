@@ -6,7 +6,6 @@ Notation, code -> papers (arXiv 2302.12469, 2307.12868): ``jvp(v)`` is the push-
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from pullback.errors import ModelError, NumericalError, ShapeError
 from pullback.geometry.engines import JVP_ENGINES, VJP_ENGINES, Point
-from pullback.geometry.linalg import full_precision, work_dtype
+from pullback.geometry.linalg import precision, work_dtype
 from pullback.geometry.plan import Plan, Products
 from pullback.types import FeatureMap, Origin
 
@@ -82,12 +81,22 @@ def _is_feature_map(f: object) -> TypeGuard[FeatureMap]:
     return all(name in vars(f) or hasattr(type(f), name) for name in names) if hasattr(f, "__dict__") else False
 
 
+def _check_finite(product: Tensor) -> None:
+    if not bool(product.isfinite().all()):
+        raise NumericalError(
+            wanted="Jacobian products must be finite",
+            got="NaN or infinity",
+            hint="check the weights, and use float32 where half precision overflows",
+        )
+
+
 class JacobianAt:
     """The Jacobian of f at x, or of f at each of a batch of x, which is block-diagonal.
 
     Args:
         f: A feature map, or a plain batched callable.
-        x: One latent `x_shape`, or a batch `(B, *x_shape)`. A plain callable takes a batch.
+        x: One latent `x_shape`, or a batch `(B, *x_shape)`, taken to the device and dtype of f. A plain callable takes
+            a batch.
         plan: How to compute; ``Plan.fixed()`` by default.
 
     Raises:
@@ -232,6 +241,8 @@ class JacobianAt:
 
     def subset(self, samples: Sequence[int]) -> JacobianAt:
         """The Jacobian at some of the samples, on the same counter."""
+        if list(samples) == list(range(self.num_samples)):
+            return self  # and keep its graph
         part = JacobianAt(self.f, self._point.x[list(samples)], plan=self.plan)
         part._counts = [self._counts[i] for i in samples]
         return part
@@ -247,17 +258,13 @@ class JacobianAt:
             for start in range(0, rank, chunk):
                 part = rows[:, start : start + chunk].to(self.f.device, self.f.dtype)
                 part = part.transpose(0, 1).reshape(-1, num_samples, *shape)  # (c, B, ...)
-                out[:, start : start + chunk] = engine(self._point, part).detach().flatten(2).transpose(0, 1)
-        if not bool(out.isfinite().all()):
-            raise NumericalError(
-                wanted="Jacobian products must be finite",
-                got="NaN or infinity",
-                hint="check the weights, and use float32 where half precision overflows",
-            )
+                product = engine(self._point, part).detach().flatten(2)  # (c, B, out)
+                _check_finite(product)
+                out[:, start : start + chunk] = product.transpose(0, 1)
         return out
 
     def _precision(self) -> AbstractContextManager[object]:
-        return contextlib.nullcontext() if self.plan.dtype == "tf32" else full_precision()
+        return precision(allow_tf32=self.plan.dtype == "tf32")
 
     def _flat(self, rows: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         lead = (self.num_samples,) if self.is_batched else ()

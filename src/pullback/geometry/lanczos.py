@@ -11,6 +11,7 @@ Golub, Luk and Overton 1981.)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import deflated, orthonormal_rows, randn, row_svd, small
 from pullback.geometry.triplets import Triplets, relative
 
+CHECK_EVERY = 10  # products of a sample between two small SVDs, which narrow blocks would otherwise call too often
 NUM_PROBES = 3
 PROBE_STEPS = 2
 
@@ -63,11 +65,11 @@ def lanczos(jac: JacobianAt, goal: Goal, *, block: int, generator: torch.Generat
         rest = [i for i in range(len(samples)) if not is_done[i]]
         verified, missing = _probe(state.jac.subset(done), _take(answer, done), goal, generator)
         for place, i in enumerate(done):
-            if missing[place] is None or state.num_products >= goal.max_products:
-                found[samples[i]] = _take(answer, [i], is_verified=verified[place : place + 1])
-        for i, directions in zip(done, missing, strict=True):
-            if samples[i] not in found and directions is not None:
+            directions = missing[place]
+            if directions is not None and state.num_products < goal.max_products:
                 queue.append(([samples[i]], state.subset([i]).with_directions(directions)))
+            else:
+                found[samples[i]] = _take(answer, [i], is_verified=verified[place : place + 1])
         if rest:
             queue.append(([samples[i] for i in rest], state.subset(rest)))
     return _join([found[i] for i in range(jac.num_samples)], peak_bytes)
@@ -85,6 +87,7 @@ class Krylov:
         self.pushed = torch.zeros(jac.num_samples, 0, 0, dtype=torch.float64)
         self.pulled = torch.zeros(jac.num_samples, 0, block, dtype=torch.float64)
         self.num_products = 0
+        self.num_checked = 0
 
     @property
     def num_bytes(self) -> int:
@@ -103,9 +106,12 @@ class Krylov:
                 self.push()
             else:
                 self.pull()
-            is_last = self.is_complete or self.num_products >= goal.max_products
-            if min(self.pushed.shape[1], self.pulled.shape[1]) < goal.guarded and not is_last:
+            if min(self.pushed.shape[1], self.pulled.shape[1]) < goal.guarded and not self.is_complete:
                 continue
+            is_last = self.is_complete or self.num_products >= goal.max_products
+            if self.num_products < self.num_checked + CHECK_EVERY and not is_last:
+                continue
+            self.num_checked = self.num_products
             s, u, v, residual = self.ritz(goal.guarded)
             is_done = (residual <= goal.tol).all(-1) & (s.shape[1] == goal.guarded) | is_last
             if bool(is_done.any()):
@@ -139,8 +145,7 @@ class Krylov:
 
     def subset(self, samples: Sequence[int]) -> Krylov:
         """The state of some of the samples."""
-        part = object.__new__(Krylov)
-        part.__dict__.update(self.__dict__)
+        part = copy.copy(self)
         part.jac = self.jac.subset(samples)
         for name in ("u", "v", "pushed", "pulled"):
             setattr(part, name, getattr(self, name)[list(samples)])

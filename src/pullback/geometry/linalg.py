@@ -34,14 +34,14 @@ def small(matrix: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Products without TF32: with it the adjoint identity holds only to 1e-3."""
+def precision(*, allow_tf32: bool = False) -> Iterator[None]:
+    """Products with or without TF32, whatever surrounds them: with it the adjoint identity holds only to 1e-3."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
     before = matmul.allow_tf32
-    matmul.allow_tf32 = False
+    matmul.allow_tf32 = allow_tf32
     try:
-        with cudnn.flags(**kept, allow_tf32=False):
+        with cudnn.flags(**kept, allow_tf32=allow_tf32):
             yield
     finally:
         matmul.allow_tf32 = before

@@ -31,6 +31,9 @@ class Products:
     def __add__(self, other: Products) -> Products:
         return Products(self.jvp + other.jvp, self.vjp + other.vjp)
 
+    def __sub__(self, other: Products) -> Products:
+        return Products(self.jvp - other.jvp, self.vjp - other.vjp)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -44,8 +47,8 @@ class Plan:
         chunk: Largest number of (sample, direction) pairs that meet in one network call. Activation memory grows with
             it, and not with the rank. A batch of samples is never split.
         dtype: ``"auto"`` (that of the map, TF32 off) or ``"tf32"``.
-        seconds_per_jvp: As measured, or None.
-        seconds_per_vjp: As measured, or None.
+        seconds_per_jvp: For one direction of one sample, as measured, or None.
+        seconds_per_vjp: The same for a reverse product.
     """
 
     jvp_engine: JvpEngine

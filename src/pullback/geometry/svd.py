@@ -11,7 +11,8 @@ from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError,
 from pullback.geometry.exact import dense_triplets
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.lanczos import Goal, lanczos
-from pullback.geometry.linalg import full_precision, generator_or_fixed
+from pullback.geometry.linalg import generator_or_fixed, precision
+from pullback.geometry.plan import Products
 from pullback.geometry.power import power_iteration
 from pullback.geometry.tangent import TangentBasis, signs
 from pullback.geometry.triplets import Triplets
@@ -44,9 +45,11 @@ def top_singular(
         rank: How many, 0 to min(D, N).
         method: See above.
         tol: Largest ``max(|Jv - su|, |J^T u - sv|) / s_1`` over the first ``rank + guard`` triplets.
-        block: Directions in one step of Lanczos, min(10, rank + guard) by default.
+        block: Directions of a sample in one step of Lanczos. By default what fills a chunk of the plan together with the
+            batch, 4 to 10: narrow blocks take fewer products, wide ones cheaper ones.
         guard: Triplets beyond the rank that must converge as well.
-        max_products: Budget of Lanczos for each sample, ``200 + 40 (rank + guard)`` by default.
+        max_products: Budget of Lanczos for each sample, apart from probes, ``200 + 40 (rank + guard)`` by default. It
+            always takes the two or three blocks without which there would be no ``rank + guard`` triplets.
         generator: For starting vectors and probes; a fixed seed by default.
         verify: Whether Lanczos probes for a larger singular value outside its answer (15 products a sample).
         strict: Whether too large a residual is an error rather than a warning.
@@ -69,18 +72,19 @@ def top_singular(
     generator = generator_or_fixed(generator)
     guarded = min(rank + guard, jac.dim_h, jac.dim_x)
     before = jac.products_each
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), precision():
         if guarded == 0:
             found = _nothing(jac)
         elif method == "lanczos":
             budget = 200 + 40 * guarded if max_products is None else max_products
             goal = Goal(rank, guarded, tol, budget, is_probed=verify)
-            found = lanczos(jac, goal, block=min(block or 10, guarded), generator=generator)
+            block = block or min(10, max(4, jac.plan.chunk // jac.num_samples))
+            found = lanczos(jac, goal, block=min(block, guarded), generator=generator)
         elif method == "power":
             found = power_iteration(jac, rank, generator=generator)
         else:
             found = dense_triplets(jac, by_rows=method == "pooled" or jac.dim_h <= jac.dim_x)
-    spent = tuple(type(a)(a.jvp - b.jvp, a.vjp - b.vjp) for a, b in zip(jac.products_each, before, strict=True))
+    spent = tuple(now - then for now, then in zip(jac.products_each, before, strict=True))
     basis = _basis(jac, found, rank, method, spent)
     if method != "power":
         _report_convergence(basis, tol, strict)
@@ -94,7 +98,7 @@ def _nothing(jac: JacobianAt) -> Triplets:
     return Triplets(u, s, v, s, torch.ones(jac.num_samples, dtype=torch.bool))
 
 
-def _basis(jac: JacobianAt, found: Triplets, rank: int, method: str, spent: tuple) -> TangentBasis:
+def _basis(jac: JacobianAt, found: Triplets, rank: int, method: str, spent: tuple[Products, ...]) -> TangentBasis:
     u, s, v, residual = found.u[:, :rank], found.s[:, :rank], found.v[:, :rank], found.residual[:, :rank]
     sign = signs(u)
     s_next = found.s[:, rank] if found.s.shape[1] > rank else torch.zeros(len(s), dtype=s.dtype)
