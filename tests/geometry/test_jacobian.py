@@ -222,6 +222,7 @@ def test_products_run_under_no_grad_and_inference_mode():
     for mode in (torch.no_grad(), torch.inference_mode()):
         with mode:
             jac = JacobianAt(f, x)
+            assert torch.allclose(jac.h, x / x.norm())
             assert torch.allclose(jac.vjp(u), f.jacobian(x), atol=1e-12)
             assert torch.allclose(jac.jvp(u).mT, f.jacobian(x), atol=1e-12)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pullback.geometry.autotune import measure_plan
     from pullback.geometry.grassmann import geodesic_distance, principal_angles
-    from pullback.geometry.jacobian import JacobianAt, as_feature_map
+    from pullback.geometry.jacobian import JacobianAt
+    from pullback.geometry.maps import as_feature_map
     from pullback.geometry.paths import lerp, slerp
     from pullback.geometry.plan import Plan, Products
     from pullback.geometry.svd import top_singular
@@ -38,7 +39,7 @@ _HOMES = {
     "Plan": "plan",
     "Products": "plan",
     "TangentBasis": "tangent",
-    "as_feature_map": "jacobian",
+    "as_feature_map": "maps",
     "geodesic_distance": "grassmann",
     "lerp": "paths",
     "measure_plan": "autotune",

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import TypeGuard
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -18,67 +16,11 @@ from torch import Tensor
 from pullback.errors import ModelError, NumericalError, ShapeError
 from pullback.geometry.engines import JVP_ENGINES, VJP_ENGINES, Point
 from pullback.geometry.linalg import precision, work_dtype
+from pullback.geometry.maps import as_feature_map
 from pullback.geometry.plan import Plan, Products
-from pullback.types import FeatureMap, Origin
+from pullback.types import FeatureMap
 
 __all__ = ["JacobianAt", "Plan", "Products", "as_feature_map"]
-
-
-@dataclass(frozen=True, eq=False)
-class CallableMap:
-    """Any batched callable as a `FeatureMap`."""
-
-    call: Callable[[Tensor], Tensor]
-    x_shape: tuple[int, ...]
-    h_shape: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-    origin: Origin = field(default_factory=dict)
-
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """Features of a batch."""
-        return self.call(x)
-
-    def forward_mode(self) -> AbstractContextManager[object]:
-        """Nothing to prepare."""
-        return nullcontext()
-
-    def parameters(self) -> list[Tensor]:
-        """Those of the callable, when it is a module."""
-        return list(self.call.parameters()) if isinstance(self.call, torch.nn.Module) else []
-
-
-def as_feature_map(f: FeatureMap | Callable[[Tensor], Tensor], x: Tensor) -> FeatureMap:
-    """Wrap a plain callable; a feature map comes back as it is.
-
-    Args:
-        f: Takes `(B, *x_shape)` and returns `(B, *h_shape)`, each sample on its own.
-        x: An example batch, shape `(B, *x_shape)`; one forward pass finds the shape of h.
-
-    Raises:
-        ShapeError: If the output has not one row per sample.
-
-    Example:
-        >>> as_feature_map(lambda x: x[:, :2] ** 2, torch.ones(1, 3)).h_shape
-        (2,)
-    """
-    if _is_feature_map(f):
-        return f
-    with torch.no_grad():
-        h = f(x)
-    if x.ndim < 2 or h.ndim < 1 or len(h) != len(x):
-        raise ShapeError(
-            wanted="a plain callable must take (B, *x_shape) and return (B, *h_shape)",
-            got=f"{tuple(x.shape)} -> {tuple(h.shape)}",
-            hint="add the batch axis to x, and keep it in f",
-        )
-    return CallableMap(f, tuple(x.shape[1:]), tuple(h.shape[1:]), x.dtype, x.device)
-
-
-def _is_feature_map(f: object) -> TypeGuard[FeatureMap]:
-    """By the names alone: asking a map that has met no latent yet for its shape may raise."""
-    names = ("x_shape", "h_shape", "dtype", "device", "origin", "forward_mode")
-    return all(name in vars(f) or hasattr(type(f), name) for name in names) if hasattr(f, "__dict__") else False
 
 
 def _check_finite(product: Tensor) -> None:
@@ -161,7 +103,7 @@ class JacobianAt:
     @property
     def h(self) -> Tensor:
         """The feature itself, flat: shape `(D,)`, or `(B, D)`."""
-        with self._precision():
+        with torch.inference_mode(False), self._precision():
             h = self._point.graph[1].detach().to(self.dtype).flatten(1)
         return h if self.is_batched else h[0]
 

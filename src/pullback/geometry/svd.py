@@ -45,8 +45,8 @@ def top_singular(
         rank: How many, 0 to min(D, N).
         method: See above.
         tol: Largest ``max(|Jv - su|, |J^T u - sv|) / s_1`` over the first ``rank + guard`` triplets.
-        block: Directions of a sample in one step of Lanczos. By default what fills a chunk of the plan together with the
-            batch, 4 to 10: narrow blocks take fewer products, wide ones cheaper ones.
+        block: Directions of a sample in one step of Lanczos. By default what fills a chunk of the plan together with
+            the batch, 4 to 10: narrow blocks take fewer products, wide ones cheaper ones.
         guard: Triplets beyond the rank that must converge as well.
         max_products: Budget of Lanczos for each sample, apart from probes, ``200 + 40 (rank + guard)`` by default. It
             always takes the two or three blocks without which there would be no ``rank + guard`` triplets.
