@@ -41,9 +41,7 @@ def main() -> int:
         ):
             problem = check(browser)
             failed += problem is not None
-            print(
-                f"{'FAILED' if problem else 'ok':7} {check.__name__.replace('_', ' ')}{f': {problem}' if problem else ''}"
-            )
+            print(f"{'FAILED' if problem else 'ok':7} {check.__name__.replace('_', ' ')}", problem or "")
         pictures(browser)
         if browser.errors:
             failed += 1
