@@ -68,7 +68,7 @@ def _axes(low: float, high: float, rank: int, position: Position) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values from 10^low to 10^high: powers of ten alone where there are many, finer digits where there are few."""
+    """Round values from 10^low to 10^high: powers of ten where there are many, finer digits where few."""
     decades = range(math.floor(low), math.ceil(high) + 1)
     ticks: list[float] = []
     for digits in ((1,), (1, 2, 5), tuple(range(1, 10)), tuple(k / 2 for k in range(2, 20))):
