@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pullback.geometry.tangent import TangentBasis
-from pullback.geometry.transport import one_product, transport
+from pullback.geometry.transport import Inverse, one_product, transport
 from pullback.measure.effects import Effects
 from pullback.measure.score import (
     bootstrap,
@@ -41,12 +41,18 @@ def by_one_product(f: FeatureMap, u: Tensor, *, chunk: int = 16) -> Mover:
     return lambda x: torch.cat([one_product(f, part, u) for part in x.split(chunk)])
 
 
-def by_transport(f: FeatureMap, u: Tensor, basis_of: Callable[[FeatureMap, Tensor], TangentBasis]) -> Mover:
+def by_transport(
+    f: FeatureMap,
+    u: Tensor,
+    basis_of: Callable[[FeatureMap, Tensor], TangentBasis],
+    *,
+    inverse: Inverse = "transpose",
+) -> Mover:
     """Directions of H, shape `(K, D)`, transported to a tangent basis of each sample."""
 
     def move(x: Tensor) -> Tensor:
         basis = basis_of(f, x)
-        return torch.stack([transport(u, basis.sample(i)).v for i in range(len(x))])
+        return torch.stack([transport(u, basis.sample(i), inverse=inverse).v for i in range(len(x))])
 
     return move
 

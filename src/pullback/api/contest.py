@@ -1,0 +1,206 @@
+"""The found directions beside their rivals on the portrait world: same samples, walk, effect and figures."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pullback.api.discovery import Discovery
+from pullback.api.model import Model
+from pullback.api.settings import SEEDS_PER_RUN, Report, silent
+from pullback.directions import global_directions, local_basis, pca_of_h, random_h, random_x, rotated
+from pullback.directions.types import Direction
+from pullback.errors import OptionError
+from pullback.geometry.transport import Inverse
+from pullback.measure.contest import Mover, Result, by_one_product, by_transport, everywhere, ridge_directions
+from pullback.measure.effects import Walk, effects, matched_length
+from pullback.measure.report_data import ComparisonRow
+from pullback.portraits import render, sample
+from pullback.portraits.judge import Judge, load_judge
+from pullback.portraits.oracle import to_clean
+from pullback.types import FeatureMap
+
+METHODS = (
+    "ours",
+    "ours transported",
+    "ours pinv",
+    "rotated",
+    "random h",
+    "random x",
+    "pca of h",
+    "random network",
+    "supervised",
+    "supervised pinv",
+)
+"""Ours by one product, by both forms of transport; the matched control; other controls; the ceiling in two forms."""
+INVERSES: dict[str, Inverse] = {"transported": "transpose", "pinv": "pinv"}
+TUNING_OFFSET, GATE_OFFSET, KNOWN_OFFSET = 300_000, 320_000, 340_000
+"""Seeds inside a run's million for matching effects, for the gate, and for renders of known factors."""
+NUM_GATE, NUM_KNOWN, NUM_PCA = 128, 512, 256
+
+
+@dataclass(frozen=True)
+class ContestSettings:
+    """How methods are compared.
+
+    Attributes:
+        methods: Which of `METHODS`.
+        num_held_out: Samples that are edited and read.
+        num_tuning: Other samples, on which the length of each direction's move is matched to the effect.
+        size: The effect at which methods are compared: mean |e| in standard deviations.
+        num_steps: DDIM steps from t to the picture.
+    """
+
+    methods: tuple[str, ...] = METHODS
+    num_held_out: int = 64
+    num_tuning: int = 4
+    size: float = 1.0
+    num_steps: int = 8
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown or min(self.num_held_out, self.num_tuning) < 2 or self.size <= 0 or self.num_steps < 1:
+            raise OptionError(
+                wanted=f"methods among {', '.join(METHODS)}, at least 2 samples, an effect and steps above 0",
+                got=f"{self}",
+                hint="the defaults are those of the published table",
+            )
+
+
+def contest(
+    model: Model,
+    found: Discovery,
+    settings: ContestSettings | None = None,
+    *,
+    judge: Judge | None = None,
+    progress: Report = silent,
+) -> list[Result]:
+    """Compares the directions of ``found`` with other ways of making as many, on samples that no method has seen.
+
+    Costs per method 2 K (S + 2 S_tuning) pictures of K directions, and one reverse product for each on each sample.
+
+    Args:
+        model: A model of the portrait world.
+        found: Its directions.
+        settings: How methods are compared.
+        judge: Reads factors; the shipped one by default.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Returns:
+        One result a method.
+    """
+    settings, judge = settings or ContestSettings(), judge or load_judge()
+    arena = _Arena(model, found, settings, judge)
+    results = []
+    for done, method in enumerate(settings.methods):
+        progress("comparison", done, len(settings.methods))
+        results.append(arena.run(method))
+    progress("comparison", len(results), len(results))
+    return results
+
+
+def comparison_rows(results: Sequence[Result]) -> tuple[ComparisonRow, ...]:
+    """Returns results as the report shows them: D@K with its null, purity, transfer, success, pass rate."""
+    rows = []
+    for result in results:
+        row = result.row()
+        figures: dict[str, tuple[float, ...] | None] = {}
+        for name in ("D@12", "D@24", "purity", "transfer"):
+            figures[name] = tuple(float(row[key]) for key in (name, f"{name} low", f"{name} high"))
+            if name.startswith("D@"):
+                figures[f"{name} null"] = (float(row[f"{name} null 99 %"]),)
+        figures |= {name: (float(row[name]),) for name in ("success", "pass rate", "symmetry")}
+        rows.append(ComparisonRow(result.method, figures, is_ours=result.method == "ours"))
+    return tuple(rows)
+
+
+class _Arena:
+    """What all methods of one comparison share."""
+
+    def __init__(self, model: Model, found: Discovery, settings: ContestSettings, judge: Judge) -> None:
+        self.model, self.found, self.settings, self.judge = model, found, settings, judge
+        self.f = self._feature_map(model)
+        self.t: Any = self.f.t
+        self.walk = Walk(model, self.t, settings.num_steps, judge.factors, judge.residual)
+        self.x = self._latents(found.settings.held_out_seeds[0], settings.num_held_out)
+        self.x_tuning = self._latents(self._seed(TUNING_OFFSET), settings.num_tuning)
+        unedited = self.walk.pictures(self._latents(self._seed(GATE_OFFSET), NUM_GATE))
+        self.gate = float(np.quantile(judge.residual(unedited), 0.95))
+
+    def run(self, method: str) -> Result:
+        """Makes the directions, matches their effect on tuning samples, edits and reads the held-out ones."""
+        move = self._mover(method)
+        length = matched_length(self.walk, self.x_tuning, move(self.x_tuning), size=self.settings.size)
+        return Result(method, effects(self.walk, self.x, move(self.x), length, gate=self.gate))
+
+    def _mover(self, method: str) -> Mover:
+        rank, generator = len(self.found), torch.Generator().manual_seed(self.found.settings.seed)
+        if method == "random x":
+            return everywhere(_stacked(random_x(self.f, rank=rank, generator=generator)))
+        if method == "random network":
+            untrained = self._feature_map(replace(self.model, network=untrained_like(self.model.network)))
+            basis = self._bases(untrained, self.found.latents)
+            return by_one_product(untrained, _stacked(global_directions(basis.samples(), rank=rank)))
+        makers = {
+            "ours": lambda: _stacked(self.found),
+            "rotated": lambda: _stacked(rotated(list(self.found), generator=generator)),
+            "random h": lambda: _stacked(random_h(self.f, rank=rank, generator=generator)),
+            "pca of h": lambda: _stacked(pca_of_h(self.f, self._latents(self._seed(0), NUM_PCA), rank=rank)),
+            "supervised": self._ceiling,
+        }
+        inverse = INVERSES.get(method.split()[-1])
+        u = makers[method if inverse is None else method.rsplit(maxsplit=1)[0]]()
+        return by_one_product(self.f, u) if inverse is None else by_transport(self.f, u, self._bases, inverse=inverse)
+
+    def _ceiling(self) -> Tensor:
+        """Supervised directions of H, one a factor, from renders whose factors are known."""
+        seed = self._seed(KNOWN_OFFSET)
+        z = sample(NUM_KNOWN, seed=seed, world=self.judge.world)
+        x0 = to_clean(render(z, world=self.judge.world)).to(self.x)
+        x = self.model.noise(x0, self.t, self.model.draw(range(seed, seed + NUM_KNOWN)))
+        with torch.no_grad():
+            h = torch.cat([self.f(part).flatten(1) for part in x.split(64)])
+        return ridge_directions(h.cpu(), z)
+
+    def _bases(self, f: FeatureMap, x: Tensor) -> Any:
+        generator = torch.Generator().manual_seed(self.found.settings.seed)
+        return local_basis(f, x, rank=self.found.settings.rank, tol=1e-2, verify=False, generator=generator)
+
+    def _feature_map(self, model: Model) -> Any:
+        settings = self.found.settings
+        return model.feature_map(t_fraction=settings.t_fraction, layer=settings.layer, pool=settings.pool)
+
+    def _latents(self, first: int, num: int) -> Tensor:
+        settings = self.found.settings
+        seeds = range(first, first + num)
+        return self.model.sample_latent(t_fraction=settings.t_fraction, seeds=seeds, num_steps=settings.num_steps)
+
+    def _seed(self, offset: int) -> int:
+        return self.found.settings.seed * SEEDS_PER_RUN + offset
+
+
+def untrained_like(network: nn.Module, *, seed: int = 0) -> nn.Module:
+    """Returns a copy of a network with fresh random weights, drawn as its layers draw them.
+
+    Args:
+        network: Stays as it is.
+        seed: Of the weights; the global random state is left as it was.
+    """
+    fresh = copy.deepcopy(network)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in fresh.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    return fresh
+
+
+def _stacked(directions: Sequence[Direction]) -> Tensor:
+    return torch.stack([each.vector for each in directions])
