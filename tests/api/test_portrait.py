@@ -8,7 +8,7 @@ import torch
 
 from pullback.api.portrait import Reader, is_portraits, units
 from pullback.models import toy_denoiser
-from pullback.portraits import NAMES, NUM_FACTORS, sample
+from pullback.portraits import FACTORS, NAMES, NUM_FACTORS, sample
 from pullback.portraits.judge import Judge
 
 
@@ -64,8 +64,11 @@ def test_the_gate_lets_95_percent_of_unedited_pictures_pass() -> None:
 
 
 def test_angles_are_named_in_radians() -> None:
-    assert set(units()) == {"yaw", "pitch", "light"}
-    assert all(unit == "rad" and 0 < size < 2 for size, unit in units().values())
+    plus, minus = np.full((2, NUM_FACTORS), 0.01), np.full((2, NUM_FACTORS), -0.01)
+    small = units(plus, minus)
+    assert set(small) == {"yaw", "pitch", "light"}
+    assert small["yaw"] == (pytest.approx(0.3989 * (FACTORS[0].high - FACTORS[0].low), rel=1e-3), "rad")
+    assert units(300 * plus, 300 * minus)["yaw"][0] < small["yaw"][0]  # an angle has an end
 
 
 def test_another_model_is_not_taken_for_the_portraits() -> None:

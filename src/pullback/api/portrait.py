@@ -17,7 +17,8 @@ from pullback.measure.factors import visibility
 from pullback.measure.naming import name_effects
 from pullback.measure.report_data import FactorRow
 from pullback.models import list_models
-from pullback.portraits import FACTORS, NAMES, render, sample, tangents
+from pullback.portraits import NAMES, render, sample, tangents
+from pullback.portraits.factors import to_physical
 from pullback.portraits.judge import Judge, load_judge
 from pullback.portraits.oracle import to_clean
 
@@ -26,8 +27,6 @@ QUANTILE = 0.95
 NUM_VISIBLE = 4
 """Samples of known factors that gain and recall are averaged over."""
 RADIANS = {"yaw", "pitch", "light"}
-DENSITY = 0.3989
-"""Of the standard normal at 0: one sd moves a factor by this share of its range, there."""
 
 
 def is_portraits(model: Model) -> bool:
@@ -35,9 +34,17 @@ def is_portraits(model: Model) -> bool:
     return model.name in list_models() and model.x_shape == (3, 64, 64)
 
 
-def units() -> dict[str, tuple[float, str]]:
-    """How many radians one standard deviation is, for the factors that are angles."""
-    return {each.name: ((each.high - each.low) * DENSITY, "rad") for each in FACTORS if each.name in RADIANS}
+def units(plus: Array, minus: Array) -> dict[str, tuple[float, str]]:
+    """How many radians one standard deviation was, on average, for the factors that are angles.
+
+    Args:
+        plus: Factors after one edit, standard units, `(P, F)`.
+        minus: After its opposite.
+    """
+    turned = np.abs(to_physical(plus) - to_physical(minus)).mean(axis=0)
+    moved = np.abs(plus - minus).mean(axis=0)
+    sizes = turned / np.maximum(moved, 1e-9)
+    return {name: (float(sizes[j]), "rad") for j, name in enumerate(NAMES) if name in RADIANS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +88,10 @@ class Reader:
         half = num_scales // 2
         plus, still, minus = z[:, half + stop], z[:, half], z[:, half - stop]  # (P, F)
         odd, even = (plus - minus) / 2, (plus + minus) / 2 - still
+        name = name_effects(odd, NAMES, units=units(plus, minus))
         parts = float(np.square(odd).sum()), float(np.square(even).sum())
         passed = self.judge.residual(x0.flatten(0, 1)).reshape(num_people, num_scales) <= self.gate
-        return Reading(odd, parts[0] / max(sum(parts), 1e-12), passed, name_effects(odd, NAMES, units=units()))
+        return Reading(odd, parts[0] / max(sum(parts), 1e-12), passed, name)
 
 
 def factor_rows(model: Model, found: Discovery, *, plan: Plan | None = None) -> tuple[tuple[FactorRow, ...], int]:

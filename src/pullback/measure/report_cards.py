@@ -46,7 +46,7 @@ def _hero_tile(data: ReportData, each: DirectionCard, position: int) -> str:
     strip = each.strips[position % len(each.strips)]
     style = f"{_aspect(strip, len(data.scales))};animation-timing-function:steps({len(data.scales)},jump-none)"
     picture = f'<img class="strip" style="{style}" alt="" src="data:image/webp;base64,{_encoded(strip)}">'
-    return f'<li><a href="#d{each.index}">{picture}<span>{esc(each.title)}</span></a></li>'
+    return f'<li><a href="#d{each.index}">{picture}<span>{esc(each.label or each.name.split(", ")[0])}</span></a></li>'
 
 
 def with_pictures(data: ReportData) -> list[DirectionCard]:
