@@ -9,8 +9,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Where torch comes from. On Linux PyPI serves the CUDA build; for the much smaller CPU build:
-#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Where torch comes from, if not from pip's own index, whose Linux build brings CUDA: for a smaller installation give
+# the address of PyTorch's CPU wheels, make demo TORCH_INDEX=...
 TORCH_INDEX ?=
 OUT    ?= demo
 

@@ -23,6 +23,8 @@ def main() -> int:
     """Runs all checks on one page; returns 1 if one fails."""
     OUT.mkdir(parents=True, exist_ok=True)
     page = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT / "sample.html"
+    if len(sys.argv) > 1 and not page.is_file():
+        raise SystemExit(f"there is no page {page}; `make demo` makes demo/report.html")
     if len(sys.argv) == 1:
         page.write_bytes(render(sample_report(label="<b>head</b> & shoulders")))
     failed = 0

@@ -5,8 +5,7 @@ from pullback.api import contest as module
 from pullback.api import discover, load
 from pullback.api.contest import METHODS, ContestSettings, comparison_rows, contest, untrained_like
 from pullback.errors import OptionError
-from pullback.portraits.judge import Judge
-from pullback.portraits.oracle import calibrate, load_oracle
+from pullback.portraits.judge import load_judge
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +16,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def judge():
-    oracle = load_oracle()
-    return Judge(oracle=oracle, calibration=calibrate(oracle, num=128))
+    return load_judge()
 
 
 def test_every_method_goes_through_the_same_measurement(found, judge, monkeypatch):

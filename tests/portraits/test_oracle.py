@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from pullback.errors import ShapeError
+from pullback.errors import FileFormatError, ShapeError
+from pullback.files import write_safetensors
 from pullback.portraits.factors import NUM_FACTORS, sample
-from pullback.portraits.judge import Judge, nearest, real_residuals
+from pullback.portraits.judge import Judge, load_judge, nearest, real_residuals
 from pullback.portraits.oracle import Calibration, Oracle, calibrate, load_oracle, read_factors, to_clean
 from pullback.portraits.renderer import render
 from pullback.portraits.train_oracle import loss_of, train_oracle, worn
@@ -12,8 +13,7 @@ from pullback.portraits.train_oracle import loss_of, train_oracle, worn
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    oracle = load_oracle()
-    return Judge(oracle=oracle, calibration=calibrate(oracle, num=512))
+    return load_judge()
 
 
 def test_shipped_oracle_reads_every_factor(judge):
@@ -76,12 +76,25 @@ def test_loss_is_zero_for_the_truth():
 
 
 def test_training_writes_an_oracle_of_the_shipped_shape(tmp_path):
-    train_oracle(tmp_path / "oracle.safetensors", num_pictures=8, num_steps=2, batch_size=4)
-    from pullback.files import read_safetensors
+    path = tmp_path / "oracle.safetensors"
+    trained = train_oracle(path, num_pictures=8, num_steps=2, batch_size=4, num_calibration=64)
+    read, fit = load_oracle(path)
+    pictures = to_clean(render(sample(2, seed=0)))
+    assert torch.equal(read(pictures), trained(pictures))
+    assert fit.slope.shape == (NUM_FACTORS, NUM_FACTORS)
+    assert path.stat().st_size < 2e6
 
-    tensors, info = read_safetensors(tmp_path / "oracle.safetensors")
-    Oracle().load_state_dict({name: value.float() for name, value in tensors.items()})
-    assert info == {"seed": "0"}
+
+def test_file_of_something_else_is_refused(tmp_path):
+    write_safetensors(tmp_path / "other.safetensors", {"net.weight": torch.zeros(2)}, {})
+    with pytest.raises(FileFormatError, match="the weights of the oracle"):
+        load_oracle(tmp_path / "other.safetensors")
+
+
+def test_shipped_calibration_is_that_of_the_shipped_weights(judge):
+    fresh = calibrate(judge.oracle, num=1024)
+    assert np.abs(fresh.slope - judge.calibration.slope).max() < 0.05 * np.abs(judge.calibration.slope).max()
+    assert np.abs(fresh.r2 - judge.calibration.r2).max() < 0.02
 
 
 def test_wrong_shape_is_named():

@@ -102,7 +102,7 @@ def oracle(*, num: int = 1024) -> None:
     """
     from pullback.portraits.oracle import calibrate, load_oracle
 
-    fit = calibrate(load_oracle(), num=num)
+    fit = calibrate(load_oracle()[0], num=num)
     for name, r2, noise in zip(NAMES, fit.r2, fit.noise, strict=True):
         print(f"{name:20s} R^2 {r2:.4f}   noise {noise:.3f} sd")
     print(f"largest leakage between factors {fit.leakage:.3f}")

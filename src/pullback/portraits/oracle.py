@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pullback.errors import FileFormatError, ShapeError
-from pullback.files import read_safetensors
-from pullback.portraits.factors import FACTORS, NUM_FACTORS, Array, World, sample
+from pullback.files import read_safetensors, write_safetensors
+from pullback.portraits.factors import FACTORS, NAMES, NUM_FACTORS, Array, World, sample
 from pullback.portraits.renderer import Image, render
 
 WIDTHS = (24, 48, 96, 128)
@@ -129,19 +130,29 @@ def _area_under_curve(score: Array, truth: np.ndarray) -> float:
     return float((order[truth].sum() - num_on * (num_on + 1) / 2) / max(num_on * num_off, 1))
 
 
-def load_oracle() -> Oracle:
-    """Loads the shipped oracle (frozen, float32).
+def save_oracle(path: Path, oracle: Oracle, calibration: Calibration) -> None:
+    """Writes weights in fp16, and beside them the calibration of just these weights in float64."""
+    weights = {f"net.{name}": value.half().contiguous() for name, value in oracle.state_dict().items()}
+    fit = {f"fit.{name}": torch.from_numpy(value) for name, value in asdict(calibration).items()}
+    write_safetensors(path, weights | fit, {"factors": ", ".join(NAMES)})
+
+
+def load_oracle(path: Path | None = None) -> tuple[Oracle, Calibration]:
+    """Loads an oracle (frozen, float32) and its calibration; the shipped ones by default.
 
     Raises:
         FileFormatError: If its file does not hold this network.
     """
-    with as_file(files("pullback.portraits") / "weights" / "oracle.safetensors") as path:
-        tensors, _ = read_safetensors(path)
+    if path is None:
+        with as_file(files("pullback.portraits") / "weights" / "oracle.safetensors") as shipped:
+            return load_oracle(shipped)
+    tensors, _ = read_safetensors(path)
     oracle = Oracle()
     try:
-        oracle.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except RuntimeError as error:
+        oracle.load_state_dict({name[4:]: value.float() for name, value in tensors.items() if name.startswith("net.")})
+        fit = {each.name: tensors[f"fit.{each.name}"].numpy() for each in fields(Calibration)}
+    except (RuntimeError, KeyError) as error:
         raise FileFormatError(
             wanted="the weights of the oracle", got=str(error), hint="reinstall the package"
         ) from error
-    return oracle.eval().requires_grad_(False)
+    return oracle.eval().requires_grad_(False), Calibration(**fit)

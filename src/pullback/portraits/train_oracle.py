@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pullback.files import write_safetensors
 from pullback.portraits.factors import World, sample
-from pullback.portraits.oracle import SWITCHES, Oracle, to_clean
+from pullback.portraits.oracle import SWITCHES, Oracle, calibrate, save_oracle, to_clean
 from pullback.portraits.renderer import render
 
 FACTOR_SEED = 5_000_000
@@ -34,8 +33,9 @@ def train_oracle(
     seed: int = 0,
     world: World = "easy",
     learning_rate: float = 2e-3,
+    num_calibration: int = 2048,
 ) -> Oracle:
-    """Trains the oracle and writes it in fp16 safetensors.
+    """Trains the oracle and writes it in fp16 safetensors, with its calibration.
 
     Args:
         path: Target file.
@@ -45,6 +45,7 @@ def train_oracle(
         seed: Of renders, weights and order.
         world: Which world.
         learning_rate: Of AdamW.
+        num_calibration: Fresh renders that its answers are fitted and tested on.
 
     Returns:
         The trained oracle.
@@ -71,9 +72,8 @@ def train_oracle(
         optimiser.step()
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.4f}")
-    write_safetensors(
-        path, {name: value.half().contiguous() for name, value in oracle.state_dict().items()}, {"seed": str(seed)}
-    )
+    oracle.load_state_dict({name: value.half().float() for name, value in oracle.state_dict().items()})
+    save_oracle(path, oracle, calibrate(oracle, num=num_calibration, world=world))
     return oracle
 
 
