@@ -361,3 +361,11 @@ def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Pat
     assert "Traceback" not in said
     assert "nothing was written" in said
     assert listing(results) == before
+
+
+def test_a_comparison_needs_known_factors(
+    toy_folder: Path, tmp_path: Path, tiny_options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = failing(capsys, "discover", toy_folder, "--out", tmp_path / "out", "--compare", "8", *tiny_options)
+    assert "the portrait model, whose factors are known, for --compare" in said
+    assert not list((tmp_path / "out").iterdir())

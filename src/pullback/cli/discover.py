@@ -25,12 +25,14 @@ def run_discover(options: Discover) -> None:
     import torch
 
     from pullback.api import discover, forecast, load, make_report
+    from pullback.api.contest import comparison_rows, contest
 
     if options.threads:
         torch.set_num_threads(options.threads)
     log(f"loading {options.model}")
     model = load(options.model, device=device_of(options.device), dtype=getattr(torch, options.dtype))
     cond = model.cond(prompt=options.prompt) if options.prompt else None
+    rivals = contest_of(options, model)
     expected = forecast(model, settings, page, cond=cond)
     log(plan_text(options, settings, expected))
     with Bars() as progress:
@@ -47,6 +49,7 @@ def run_discover(options: Discover) -> None:
             plan=expected.plan,
             progress=progress,
         )
+        results = contest(model, found, rivals, progress=progress) if rivals else []
         report = make_report(
             model,
             found,
@@ -55,6 +58,7 @@ def run_discover(options: Discover) -> None:
             page=page,
             precision=expected.precision,
             plan=expected.record(),
+            comparisons=comparison_rows(results),
             cond=cond,
             progress=progress,
         )
@@ -64,6 +68,26 @@ def run_discover(options: Discover) -> None:
     log(f"{counted(len(found), 'direction')}, {strong} above chance, in {duration(seconds)}")
     out(str(options.out / PAGE))
     hint(f'open it in a browser; then try `pullback label {shlex.quote(str(options.out))} 0 "a name"`')
+
+
+def contest_of(options: Discover, model: Any) -> Any:
+    """Returns how the directions are to be compared with their rivals, or None if they are not.
+
+    Raises:
+        OptionError: If the factors of the model are not known, or there are too few samples.
+    """
+    from pullback.api.contest import ContestSettings
+    from pullback.api.portrait import is_portraits
+
+    if not options.compare:
+        return None
+    if not is_portraits(model):
+        raise OptionError(
+            wanted="the portrait model, whose factors are known, for --compare",
+            got=options.model,
+            hint="leave --compare out",
+        )
+    return ContestSettings(num_held_out=options.compare)
 
 
 def settings_of(options: Discover) -> Settings:

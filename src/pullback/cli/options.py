@@ -49,6 +49,9 @@ class Discover:
     """Held-out samples in each row of pictures."""
     max_scale: float = 12.0
     """Scale at the ends of the sliders; 1 moves the feature by a tenth of the distance of two random samples."""
+    compare: int = 0
+    """Held-out samples on which the directions are compared with controls and a supervised ceiling; 0 for no
+    comparison, 64 as in the published table. The portrait model only; much slower than all the rest."""
     device: Annotated[str, arg(metavar="NAME")] = "cpu"
     """Where to compute: cpu, cuda, cuda:1, mps."""
     dtype: DtypeName = "float32"
