@@ -110,9 +110,9 @@ def play_stops(browser: Browser) -> str | None:
 
 
 def weak_hides(browser: Browser) -> str | None:
-    """The box hides weak directions, and shows them again."""
+    """The box hides weak directions, and shows them again; a page may show none."""
     count = "[...document.querySelectorAll('.card.weak')].filter(c => c.offsetParent !== null).length"
-    if not browser.run("document.getElementById('weak') !== null"):
+    if not browser.run("document.getElementById('weak') !== null && document.querySelector('.card.weak') !== null"):
         return None
     shown = browser.run(count)
     browser.run("document.getElementById('weak').click()")

@@ -16,10 +16,11 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
+from PIL import Image
 from torch import Tensor
 from tyro.conf import Positional
 
-from pullback.api import discover, load
+from pullback.api import discover, load, load_discovery
 from pullback.api.contest import ContestSettings, contest
 from pullback.directions import local_basis
 from pullback.measure.factors import visibility
@@ -117,6 +118,34 @@ def compare(
         _show([row])
 
 
+def sheet(
+    folder: Positional[Path],
+    path: Positional[Path],
+    *,
+    directions: tuple[int, ...] = (1, 2, 9, 5),
+    scales: tuple[float, ...] = (-10, -5, 0, 5, 10),
+    people: tuple[int, ...] = (500_000, 500_002, 500_003),
+) -> None:
+    """Write a picture of several directions: one row each, and in it several people at several scales.
+
+    Args:
+        folder: What `pullback discover` wrote.
+        path: PNG file to write.
+        directions: Rows, counted from 0 as in the report.
+        scales: Columns of one person; 1 moves h by a tenth of the distance of two samples.
+        people: Seeds; those of a run's held-out samples begin at 500,000.
+    """
+    found, report = load_discovery(folder)
+    model, rows = load(report.model), []
+    for index in directions:
+        strips = [model.edit(direction=found[index], scale=scales, seed=seed) for seed in people]
+        blank = np.full((model.x_shape[1], 6, 3), 255, np.uint8)
+        cells = [np.asarray(each) for strip in strips for each in (*strip, blank)][:-1]
+        rows.append(np.concatenate(cells, axis=1))
+    picture = Image.fromarray(np.concatenate(rows))
+    picture.resize((picture.width * 3 // 2, picture.height * 3 // 2), Image.Resampling.LANCZOS).save(path)
+
+
 def model_name(model: str) -> str:
     """Name for records: a folder's own name, without the path of this machine."""
     path = Path(model)
@@ -143,4 +172,4 @@ def _write(path: Path, rows: Sequence[dict], *, append: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.extras.subcommand_cli_from_dict({"see": see, "compare": compare}))
+    sys.exit(tyro.extras.subcommand_cli_from_dict({"see": see, "compare": compare, "sheet": sheet}))

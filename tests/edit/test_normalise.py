@@ -112,3 +112,21 @@ def test_errors():
         normalise(den, x, x, 500, per="pixel")
     with pytest.raises(OptionError, match=r"kappa in \[0, 1\); got 1; the published constant is 0.99"):
         normalise(den, x, x, 500, kappa=1)
+
+
+def test_law20_anchors_differ_where_the_prediction_does_not_follow_x():
+    """Where eps = 0, x0 = x / alpha: with its moments unchanged "edited" keeps y, and "original" overshoots."""
+    den = wrap_module(
+        torch.nn.Identity(),
+        schedule=VP,
+        prediction="epsilon",
+        x_shape=(3, 4, 4),
+        call=lambda network, x, t, cond: torch.zeros_like(x),
+    )
+    x, t = latents(), 500
+    y = x.flip(-1)
+    torch.testing.assert_close(normalise(den, x, y, t, anchor="edited"), y, atol=1e-10, rtol=1e-10)
+    overshoot = 1 / (1 - KAPPA * VP.sigma(t))
+    torch.testing.assert_close(
+        normalise(den, x, y, t, anchor="original"), x + overshoot * (y - x), atol=1e-10, rtol=1e-10
+    )
