@@ -1,7 +1,8 @@
 """Files that survive a crash and do not trust their readers' luck.
 
 A write goes to ``NAME.partial`` in the same folder, is flushed to disk, renamed over the target, and the folder is
-flushed: after a kill at any moment the target is either the old file or the new one. A read checks every field of the
+flushed: after a kill at any moment the target is either the old file or the new one. A writer may pass ``at``, which is
+told each step of that as it comes, so that a test can strike exactly there. A read checks every field of the
 header *before* a tensor is made: safetensors itself accepts NaN, duplicate keys, shapes such as [0, 10^12] and names
 such as ``../x``.
 """
@@ -13,7 +14,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,24 +29,40 @@ MAX_DIMENSION = (1 << 31) - 1
 MAX_NUM_DIMENSIONS = 16
 DIGEST_KEY = "sha256"
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+At = Callable[[str], None]
+"""Told ``"partial"`` before the first byte, ``"written"``, ``"synced"``, ``"renamed"`` and ``"kept"`` as they come."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,254}")
 
 
-def write_atomic(path: str | Path, content: bytes) -> None:
+def unwatched(step: str) -> None:
+    """Nobody is told the steps of a write."""
+
+
+def write_atomic(path: str | Path, content: bytes, *, at: At = unwatched) -> None:
     """Write ``content`` so that no reader ever sees half of it; parents are made, the mode follows the umask."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    at("partial")
     with partial.open("wb") as file:  # a new file's mode follows the umask
         file.write(content)
         file.flush()
+        at("written")
         os.fsync(file.fileno())
+    at("synced")
     partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    at("renamed")
+    sync_folder(path.parent)
+    at("kept")
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Flush a folder's list of names to disk: without it a new name may be gone after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def write_json(path: str | Path, data: object) -> None:
@@ -64,7 +82,9 @@ def write_json(path: str | Path, data: object) -> None:
     write_atomic(path, (text + "\n").encode())
 
 
-def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_safetensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, at: At = unwatched
+) -> None:
     """Write tensors with their metadata and a digest of both, which `read_safetensors` checks.
 
     Raises:
@@ -82,7 +102,7 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
                 hint="find where it arose before saving",
             )
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, save(kept, {**metadata, DIGEST_KEY: _digest(kept, metadata)}))
+    write_atomic(path, save(kept, {**metadata, DIGEST_KEY: _digest(kept, metadata)}), at=at)
 
 
 def read_safetensors(path: str | Path, *, must_have_digest: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -102,7 +122,7 @@ def read_safetensors(path: str | Path, *, must_have_digest: bool = False) -> tup
     from safetensors.torch import load
 
     content = Path(path).read_bytes()
-    metadata = _check_header(content, str(path))
+    metadata = dict(_check_header(content, len(content), str(path)).metadata)
     tensors = load(content)
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
@@ -113,6 +133,48 @@ def read_safetensors(path: str | Path, *, must_have_digest: bool = False) -> tup
     if digest is not None and digest != _digest(tensors, metadata):
         raise _refusal(path, "content that matches its digest", "changed bytes")
     return tensors, metadata
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one tensor of a safetensors file lies.
+
+    Attributes:
+        dtype: As the format calls it: "F32", "F16", "BOOL" ...
+        shape: Its sizes.
+        begin: Its first byte, counted from the start of the file.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself, each field checked; its data has not been looked at.
+
+    Attributes:
+        metadata: Strings by name, the digest of the whole among them.
+        entries: Where each tensor lies.
+    """
+
+    metadata: Mapping[str, str]
+    entries: Mapping[str, Entry]
+
+
+def read_header(path: str | Path) -> Header:
+    """Read the header of a safetensors file that anyone may have made, and nothing else of it.
+
+    Raises:
+        FileFormatError: If anything about the header is not as it should be, or does not fit the size of the file.
+        FileNotFoundError: If there is no such file.
+    """
+    with Path(path).open("rb") as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        length = min(int.from_bytes(start, "little"), MAX_HEADER_BYTES + 1)
+        return _check_header(start + file.read(length), num_bytes, str(path))
 
 
 def _refusal(path: object, wanted: str, got: str) -> FileFormatError:
@@ -132,11 +194,11 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _check_header(content: bytes, path: str) -> dict[str, str]:
-    """Refuse the file unless its header describes its data exactly; return the metadata."""
+def _check_header(content: bytes, num_bytes: int, path: str) -> Header:
+    """Refuse a file of ``num_bytes``, of which ``content`` is the start, unless its header describes it exactly."""
     length = int.from_bytes(content[:8], "little")
-    if len(content) < 10 or length > len(content) - 8:
-        raise _refusal(path, "a whole safetensors header", f"{len(content)} bytes that announce a header of {length}")
+    if len(content) < 10 or length > num_bytes - 8:
+        raise _refusal(path, "a whole safetensors header", f"{num_bytes} bytes that announce a header of {length}")
     if length > MAX_HEADER_BYTES:
         raise _refusal(path, f"a header of at most {MAX_HEADER_BYTES} bytes", str(length))
     try:
@@ -148,12 +210,16 @@ def _check_header(content: bytes, path: str) -> dict[str, str]:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _refusal(path, "metadata of strings only", repr(metadata)[:80])
-    num_bytes = len(content) - 8 - length
+    num_bytes = num_bytes - 8 - length
     spans = sorted(_check_tensor(name, entry, path) for name, entry in header.items())
     ends = [0, *(end for _, end in spans)]
     if [begin for begin, _ in spans] != ends[:-1] or ends[-1] != num_bytes:
         raise _refusal(path, "tensors that fill the data without gap or overlap", f"{spans[:4]} in {num_bytes} bytes")
-    return metadata
+    entries = {
+        name: Entry(entry["dtype"], tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+    return Header(metadata, entries)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
