@@ -3,10 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pymanopt.manifolds import Grassmann
 from scipy.linalg import subspace_angles
 
-from pullback.errors import RankError, ShapeError
-from pullback.geometry import geodesic_distance, principal_angles
+from pullback.errors import NumericalError, RankError, ShapeError
+from pullback.geometry import geodesic_distance, grassmann_exp, grassmann_log, principal_angles
 
 
 def rows(seed, rank, dim):
@@ -17,6 +18,7 @@ def rotation(seed, dim):
     return torch.linalg.qr(rows(seed, dim, dim))[0]
 
 
+roomy = {"seed": st.integers(0, 10**6), "rank": st.integers(1, 5), "dim": st.integers(6, 30)}  # tangents exist
 cases = {"seed": st.integers(0, 10**6), "rank": st.integers(1, 5), "dim": st.integers(5, 30)}
 
 
@@ -64,3 +66,56 @@ def test_errors():
         geodesic_distance(rows(0, 2, 5), rows(1, 3, 5))
     with pytest.raises(ShapeError, match="must live in 5 dimensions; got 6"):
         principal_angles(rows(0, 2, 5), rows(1, 2, 6))
+
+
+def tangent_at(a, seed, length):
+    x = rows(seed, *a.shape)
+    x = x - x @ a.mT @ a
+    return length * x / torch.linalg.matrix_norm(x, ord=2)
+
+
+@given(**roomy)
+@settings(max_examples=25, deadline=None)
+def test_law16_distance_exp_and_log_equal_pymanopt(seed, rank, dim):
+    a, b = (torch.linalg.qr(rows(seed + i, dim, rank))[0].mT for i in range(2))
+    oracle = Grassmann(dim, rank)
+    point, other = a.mT.numpy(), b.mT.numpy()
+    assert float(geodesic_distance(a, b)) == pytest.approx(oracle.dist(point, other), abs=1e-6)
+    x = tangent_at(a, seed + 7, 1.2)
+    ours, theirs = grassmann_exp(a, x), oracle.exp(point, x.mT.numpy())
+    assert float(geodesic_distance(ours, torch.from_numpy(theirs).mT)) < 1e-8
+    if float(principal_angles(a, b)[-1]) < 1.5:  # its arctan of an inverse loses digits near pi/2
+        assert np.allclose(grassmann_log(a, b).mT.numpy(), oracle.log(point, other), atol=1e-8)
+
+
+@given(**roomy, length=st.floats(1e-9, 1.5))
+@settings(max_examples=40, deadline=None)
+def test_log_and_exp_are_inverse(seed, rank, dim, length):
+    a = torch.linalg.qr(rows(seed, dim, rank))[0].mT
+    x = tangent_at(a, seed + 1, length)
+    b = rotation(seed, rank) @ grassmann_exp(a, x)
+    assert torch.allclose(grassmann_log(a, b), x, atol=1e-9 * max(1, length))
+    assert float(geodesic_distance(a, b)) == pytest.approx(float(x.norm()), rel=1e-6, abs=1e-14)
+    assert float(geodesic_distance(grassmann_exp(a, grassmann_log(a, b)), b)) < 1e-9
+
+
+def test_log_of_itself_is_zero_and_batches_are_rows():
+    a = torch.stack([torch.linalg.qr(rows(i, 9, 3))[0].mT for i in range(4)])
+    assert grassmann_log(a, a).abs().max() < 1e-12
+    moved = grassmann_log(a, a.flip(0))
+    assert torch.allclose(moved[1], grassmann_log(a[1], a[2]), atol=1e-12)
+    assert torch.allclose(grassmann_exp(a, moved)[1], grassmann_exp(a[1], moved[1]), atol=1e-12)
+
+
+def test_errors_of_exp_and_log():
+    a = torch.eye(4, dtype=torch.float64)[:2]
+    with pytest.raises(NumericalError, match=r"angles below pi / 2; got a direction of b orthogonal to all of a"):
+        grassmann_log(a, torch.eye(4, dtype=torch.float64)[1:3])
+    with pytest.raises(NumericalError, match=r"orthonormal rows at the base point; got an error of 3; use basis\.u"):
+        grassmann_log(2 * a, a)
+    with pytest.raises(NumericalError, match=r"a tangent at a: X A\^T = 0; got \|X A\^T\| = 1\.4"):
+        grassmann_exp(a, a)
+    with pytest.raises(ShapeError, match=r"a tangent of shape \(2, 4\); got \(1, 4\)"):
+        grassmann_exp(a, a[:1])
+    with pytest.raises(RankError, match="both spaces must have rank 2; got 1"):
+        grassmann_log(a, a[:1])

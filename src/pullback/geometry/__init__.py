@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pullback.geometry.autotune import measure_plan
-    from pullback.geometry.grassmann import geodesic_distance, principal_angles
+    from pullback.geometry.frechet import frechet_mean
+    from pullback.geometry.grassmann import geodesic_distance, grassmann_exp, grassmann_log, principal_angles
     from pullback.geometry.jacobian import JacobianAt
     from pullback.geometry.maps import as_feature_map
+    from pullback.geometry.nulls import haar_distances, matched_distances
     from pullback.geometry.paths import lerp, slerp
     from pullback.geometry.plan import Plan, Products
     from pullback.geometry.svd import top_singular
@@ -25,8 +27,13 @@ __all__ = [
     "Products",
     "TangentBasis",
     "as_feature_map",
+    "frechet_mean",
     "geodesic_distance",
+    "grassmann_exp",
+    "grassmann_log",
+    "haar_distances",
     "lerp",
+    "matched_distances",
     "measure_plan",
     "one_product",
     "principal_angles",
@@ -40,8 +47,13 @@ _HOMES = {
     "Products": "plan",
     "TangentBasis": "tangent",
     "as_feature_map": "maps",
+    "frechet_mean": "frechet",
     "geodesic_distance": "grassmann",
+    "grassmann_exp": "grassmann",
+    "grassmann_log": "grassmann",
+    "haar_distances": "nulls",
     "lerp": "paths",
+    "matched_distances": "nulls",
     "measure_plan": "autotune",
     "one_product": "transport",
     "principal_angles": "grassmann",

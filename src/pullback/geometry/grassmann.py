@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pullback.errors import RankError, ShapeError
+from pullback.errors import NumericalError, RankError, ShapeError
+
+ORTHONORMAL_TOLERANCE = 1e-2
+"""U in half precision is off by 2e-3; anything beyond is not a basis."""
+TANGENT_TOLERANCE = 1e-2
+CUT_LOCUS = 1e-12
+"""Cosine below which the shortest way between two spans is not unique in float64."""
 
 
 def principal_angles(ua: Tensor, ub: Tensor) -> Tensor:
@@ -61,10 +67,108 @@ def geodesic_distance(ua: Tensor, ub: Tensor) -> Tensor:
         >>> round(float(geodesic_distance(torch.eye(4)[:2], torch.eye(4)[2:]) / torch.pi), 4)
         0.7071
     """
+    _check_alike(ua, ub)
+    return torch.linalg.vector_norm(principal_angles(ua, ub), dim=-1)
+
+
+def grassmann_exp(a: Tensor, tangent: Tensor) -> Tensor:
+    """The span reached from a along a tangent: ``L cos(Theta) L^T A + L sin(Theta) R``, ``X = L Theta R``.
+
+    (Edelman, Arias and Smith 1998, with rows for columns.) The geodesic distance to a is ``|X|`` as long as every
+    angle of X stays below pi/2.
+
+    Args:
+        a: Orthonormal rows, shape `(k, D)` or `(..., k, D)`.
+        tangent: A tangent vector at a, ``X A^T = 0``, of the same shape; `grassmann_log` makes one.
+
+    Returns:
+        Orthonormal rows in float64, same shape.
+
+    Raises:
+        ShapeError: If the shapes differ.
+        NumericalError: If the rows of a are not orthonormal, or X is not tangent there.
+
+    Example:
+        >>> a, x = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, torch.pi / 2]])
+        >>> grassmann_exp(a, x).abs().round(decimals=6)
+        tensor([[0., 1.]], dtype=torch.float64)
+    """
+    if a.shape != tangent.shape:
+        raise ShapeError(
+            wanted=f"a tangent of shape {tuple(a.shape)}", got=str(tuple(tangent.shape)), hint="as grassmann_log makes"
+        )
+    a, tangent = _orthonormal(a), tangent.double()
+    slip = float(torch.linalg.matrix_norm(tangent @ a.mT).max()) if a.numel() else 0.0
+    if slip > TANGENT_TOLERANCE * max(1.0, float(torch.linalg.matrix_norm(tangent).max()) if a.numel() else 0.0):
+        raise NumericalError(
+            wanted="a tangent at a: X A^T = 0", got=f"|X A^T| = {slip:.2g}", hint="subtract X A^T A from X"
+        )
+    left, angle, right = torch.linalg.svd(tangent, full_matrices=False)
+    moved = left @ (angle.cos()[..., None] * (left.mT @ a) + angle.sin()[..., None] * right)
+    return orthonormal_span(moved)  # rounding only
+
+
+def grassmann_log(a: Tensor, b: Tensor) -> Tensor:
+    """The tangent at a whose exponential spans b: ``X A^T = 0``, ``|X|`` = geodesic distance  (Edelman et al. 1998).
+
+    b is first turned inside its span towards a (Procrustes); each angle then comes from its sine and its cosine at
+    once, ``atan2``, so that neither small nor large ones lose digits.
+
+    Args:
+        a: Rows that span the first, shape `(k, D)` or `(..., k, D)`, orthonormal.
+        b: Rows that span the second, of the same rank; they need not be orthonormal.
+
+    Returns:
+        A tangent at a in float64, same shape.
+
+    Raises:
+        RankError, ShapeError: If ranks or dimensions differ.
+        NumericalError: If the rows of a are not orthonormal, or an angle is pi/2: there two ways are equally short.
+
+    Example:
+        >>> grassmann_log(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+        tensor([[0.0000, 0.7854]], dtype=torch.float64)
+    """
+    _check_alike(a, b)
+    a, b = _orthonormal(a), orthonormal_span(b)
+    left, cosine, right = torch.linalg.svd(a @ b.mT)
+    if cosine.numel() and float(cosine[..., -1].min()) < CUT_LOCUS:
+        raise NumericalError(
+            wanted="angles below pi / 2", got="a direction of b orthogonal to all of a", hint="use a smaller rank"
+        )
+    turned = left @ right @ b  # (..., k, D); turned a^T is symmetric
+    inside = turned @ a.mT
+    axes, sine, across = torch.linalg.svd(turned - inside @ a, full_matrices=False)
+    angle = torch.atan2(sine, torch.linalg.vector_norm(axes.mT @ inside, dim=-1))
+    return axes @ (angle[..., None] * across)
+
+
+def orthonormal_span(rows: Tensor) -> Tensor:
+    """Orthonormal rows of the same span and orientation, in float64; shape `(..., k, D)`."""
+    q, r = torch.linalg.qr(rows.double().mT)
+    return (q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(q)[..., None, :]).mT
+
+
+def _orthonormal(a: Tensor) -> Tensor:
+    a = a.double()
+    error = (a @ a.mT - torch.eye(a.shape[-2], dtype=a.dtype, device=a.device)).abs()
+    if error.numel() and float(error.max()) > ORTHONORMAL_TOLERANCE:
+        raise NumericalError(
+            wanted="orthonormal rows at the base point", got=f"an error of {float(error.max()):.2g}", hint="use basis.u"
+        )
+    return orthonormal_span(a)
+
+
+def _check_alike(ua: Tensor, ub: Tensor) -> None:
+    if ua.shape[-1] != ub.shape[-1]:
+        raise ShapeError(
+            wanted=f"both spans must live in {ua.shape[-1]} dimensions",
+            got=str(ub.shape[-1]),
+            hint="compare bases of one layer and one pooling, with h flat",
+        )
     if ua.shape[-2] != ub.shape[-2]:
         raise RankError(
             wanted=f"both spaces must have rank {ua.shape[-2]}",
             got=str(ub.shape[-2]),
             hint="cut the larger basis to the smaller rank",
         )
-    return torch.linalg.vector_norm(principal_angles(ua, ub), dim=-1)
