@@ -3,19 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pullback.errors import ModelError
 from pullback.files import read_safetensors
 from pullback.models import load_denoiser
-from pullback.portraits.train import (
-    NUM_TRAIN_TIMESTEPS,
-    Recipe,
-    draw_timesteps,
-    export_checkpoint,
-    loss_of,
-    make_scheduler,
-    mirrored,
-    rate,
-    train,
-)
+from pullback.portraits.network import NUM_TRAIN_TIMESTEPS, export_checkpoint, make_scheduler
+from pullback.portraits.train import Recipe, draw_timesteps, loss_of, mirrored, rate, train
 
 TINY = Recipe(num_pictures=4, num_steps=4, batch_size=2, num_warmup=2)
 
@@ -84,6 +76,21 @@ def test_killed_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     train(TINY, tmp_path / "killed", checkpoint_every=1)
     whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def test_a_new_run_starts_from_exported_weights(tmp_path):
+    folder = train(replace(TINY, num_steps=1), tmp_path / "first")
+    train(TINY, tmp_path / "second", start=folder, minutes=0)
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    name = "ema.mid_block.resnets.0.conv1.weight"
+    assert torch.equal(first[name].half(), second[name].half())
+    assert not any(key.startswith("opt.") for key in second)
+
+
+def test_starting_from_anything_else_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="an exported portrait denoiser"):
+        train(TINY, tmp_path / "run", start=tmp_path)
+    assert not (tmp_path / "run").exists()
 
 
 def test_export_is_a_diffusers_folder_that_loads(tmp_path):

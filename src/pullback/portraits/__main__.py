@@ -55,17 +55,18 @@ def shares(*, num: int = 64, seed: int = 0, world: World = "easy") -> None:
         print(f"{name:20s} {share:7.2%}")
 
 
-def train(folder: Positional[Path], recipe: Recipe, *, minutes: float = math.inf) -> None:
+def train(folder: Positional[Path], recipe: Recipe, *, start: Path | None = None, minutes: float = math.inf) -> None:
     """Train or continue a denoiser.
 
     Args:
         folder: Working folder, with the checkpoint; the exported model is in its ``model``.
         recipe: What to train.
+        start: Folder of an exported model to start from; the shipped one lies in the package.
         minutes: Stop after so long; call again to go on.
     """
     from pullback.portraits.train import train as run
 
-    print(run(recipe, folder, minutes=minutes))
+    print(run(recipe, folder, start=start, minutes=minutes))
 
 
 def export(checkpoint: Positional[Path], folder: Positional[Path]) -> None:
@@ -75,7 +76,7 @@ def export(checkpoint: Positional[Path], folder: Positional[Path]) -> None:
         checkpoint: Of a run that may still go on.
         folder: Written in diffusers' layout, fp16 safetensors.
     """
-    from pullback.portraits.train import export_checkpoint
+    from pullback.portraits.network import export_checkpoint
 
     print(export_checkpoint(checkpoint, folder))
 

@@ -1,9 +1,9 @@
 """The recipe of the shipped denoiser: renders, trains a small U-Net by v-prediction, keeps a moving average, resumes.
 
 Recipe: diffusers ``UNet2DModel`` on space-to-depth by 2, linear betas, 1000 steps, v-prediction (Salimans and Ho,
-2202.00512), AdamW with a trapezoid learning rate (so that a run can be continued and only the end decays), half of the
-timesteps drawn uniformly and half from a logit-normal around the steps where eyes and mouths are decided, pictures
-mirrored at random (the world is mirror symmetric), exponential moving average of the weights.
+2202.00512), Muon and AdamW with a trapezoid learning rate (so that a run can be continued and only the end decays),
+half of the timesteps drawn uniformly and half from a logit-normal around the steps where eyes and mouths are decided,
+pictures mirrored at random (the world is mirror symmetric), exponential moving average of the weights.
 """
 
 from __future__ import annotations
@@ -19,16 +19,13 @@ import numpy as np
 
 from pullback.files import read_safetensors, write_json, write_safetensors
 from pullback.portraits.factors import World, sample
+from pullback.portraits.network import NUM_TRAIN_TIMESTEPS, SPACE_TO_DEPTH, export, make_scheduler, weights_of
 from pullback.portraits.renderer import render
 
 if TYPE_CHECKING:
     import torch
-    from diffusers.models.unets.unet_2d import UNet2DModel
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-SPACE_TO_DEPTH = 2
-NUM_TRAIN_TIMESTEPS = 1000
-CHANNELS = (48, 96, 176)
+    from pullback.portraits.training_state import TrainingState
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Recipe:
         num_pictures: Different portraits rendered, each also used mirrored.
         num_steps: Optimiser steps in all; raise it to continue a finished run.
         batch_size: Pictures a step.
-        learning_rate: Of AdamW, on the plateau.
+        learning_rate: Of both optimisers, on the plateau.
         num_warmup: Steps of linear warm-up.
         cooldown: Share of the steps, at the end, in which the rate falls linearly to zero.
         ema_decay: Of the moving average, reached after a warm-up.
@@ -52,42 +49,10 @@ class Recipe:
     num_pictures: int = 16_000
     num_steps: int = 4_000
     batch_size: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     num_warmup: int = 200
     cooldown: float = 0.3
     ema_decay: float = 0.998
-
-
-def make_network(*, channels: tuple[int, ...] = CHANNELS) -> UNet2DModel:
-    """Returns the untrained denoiser, a diffusers ``UNet2DModel`` on `(12, 32, 32)`."""
-    from diffusers.models.unets.unet_2d import UNet2DModel
-
-    return UNet2DModel(
-        sample_size=32,
-        in_channels=3 * SPACE_TO_DEPTH**2,
-        out_channels=3 * SPACE_TO_DEPTH**2,
-        layers_per_block=1,
-        block_out_channels=channels,
-        norm_num_groups=8,
-        attention_head_dim=88,
-        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-    )
-
-
-def make_scheduler() -> DDIMScheduler:
-    """Returns the noise schedule: linear betas from 1e-4 to .02 in 1000 steps, v-prediction."""
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-
-    return DDIMScheduler(
-        num_train_timesteps=NUM_TRAIN_TIMESTEPS,
-        beta_start=1e-4,
-        beta_end=0.02,
-        beta_schedule="linear",
-        prediction_type="v_prediction",
-        clip_sample=False,
-        set_alpha_to_one=True,
-    )
 
 
 def rate(step: int, recipe: Recipe) -> float:
@@ -158,62 +123,20 @@ def mirrored(pictures: torch.Tensor, flip: torch.Tensor) -> torch.Tensor:
     return torch.where(flip[:, None, None, None], flipped, pictures)
 
 
-class _State:
-    """Network, moving average, optimiser, step: all that a killed run needs to go on."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        import torch
-
-        torch.manual_seed(recipe.seed)
-        self.network = _channels_last(make_network())
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01)
-        self.step, self.seconds = 0, 0.0
-
-    def save(self, path: Path) -> None:
-        import torch
-
-        tensors = {f"net.{k}": v for k, v in self.network.state_dict().items()} | {
-            f"ema.{k}": v for k, v in self.average.items()
-        }
-        for i, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"opt.{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-        write_safetensors(path, tensors, {"step": str(self.step), "seconds": str(self.seconds)})
-
-    def load(self, path: Path) -> None:
-        tensors, info = read_safetensors(path)
-        self.network.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-        self.average = {k[4:]: v for k, v in tensors.items() if k.startswith("ema.")}
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("opt."):
-                _, i, name = key.split(".")
-                moments.setdefault(int(i), {})[name] = value
-        self.optimiser.load_state_dict({"state": moments, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        self.step, self.seconds = int(info["step"]), float(info["seconds"])
-
-    def update(self, loss: torch.Tensor, recipe: Recipe) -> None:
-        import torch
-
-        self.optimiser.param_groups[0]["lr"] = rate(self.step + 1, recipe)
-        self.optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        decay = min(recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay)
-
-
-def train(recipe: Recipe, folder: Path, *, minutes: float = math.inf, checkpoint_every: int = 100) -> Path:
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    start: Path | None = None,
+    minutes: float = math.inf,
+    checkpoint_every: int = 100,
+) -> Path:
     """Trains or continues a denoiser; writes ``checkpoint.safetensors``, ``log.csv``, ``recipe.json`` and ``model/``.
 
     Args:
         recipe: What to train. Raise ``num_steps`` to continue a finished run.
         folder: Working folder; a run found there is continued.
+        start: Exported model whose weights a new run begins with; without it they are random.
         minutes: Stop after this wall-clock time, with a checkpoint and an exported model.
         checkpoint_every: Steps between checkpoints.
 
@@ -223,9 +146,12 @@ def train(recipe: Recipe, folder: Path, *, minutes: float = math.inf, checkpoint
     import torch
     from tqdm import tqdm
 
+    from pullback.portraits.training_state import TrainingState
+
+    state = TrainingState(recipe.seed, start=None if start is None else weights_of(start))
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "recipe.json", asdict(recipe))
-    pictures, state = pictures_of(recipe, folder), _State(recipe)
+    pictures = pictures_of(recipe, folder)
     if (folder / "checkpoint.safetensors").exists():
         state.load(folder / "checkpoint.safetensors")
     abar, began = make_scheduler().alphas_cumprod, time.monotonic()
@@ -238,7 +164,7 @@ def train(recipe: Recipe, folder: Path, *, minutes: float = math.inf, checkpoint
         batch = mirrored(pictures[rows], torch.rand(len(rows), generator=generator) < 0.5)
         batch = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         loss = loss_of(state.network, batch, abar, generator=generator)
-        state.update(loss, recipe)
+        state.update(loss, rate=rate(state.step + 1, recipe), ema_decay=recipe.ema_decay)
         losses.append(loss.item())
         state.seconds += time.monotonic() - tick
         bar.update()
@@ -251,39 +177,10 @@ def train(recipe: Recipe, folder: Path, *, minutes: float = math.inf, checkpoint
     return export(state.average, folder / "model")
 
 
-def _channels_last(network: UNet2DModel) -> UNet2DModel:
-    """Lays the weights out as convolutions on a CPU like them."""
-    import torch
-
-    for weight in network.parameters():
-        if weight.ndim == 4:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    return network
-
-
-def _log(path: Path, state: _State, loss: float) -> None:
+def _log(path: Path, state: TrainingState, loss: float) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(["step", "seconds", "loss"])
         writer.writerow([state.step, f"{state.seconds:.0f}", f"{loss:.5f}"])
-
-
-def export_checkpoint(checkpoint: Path, folder: Path) -> Path:
-    """Writes the moving average of a checkpoint, also of a run that goes on, as a diffusers folder."""
-    tensors, _ = read_safetensors(checkpoint)
-    return export({name[4:]: value for name, value in tensors.items() if name.startswith("ema.")}, folder)
-
-
-def export(weights: dict[str, torch.Tensor], folder: Path) -> Path:
-    """Writes ``weights`` as a diffusers pipeline folder in fp16 safetensors; returns the folder."""
-    from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
-
-    network = make_network()
-    network.load_state_dict(weights)
-    DDIMPipeline(unet=network.half(), scheduler=make_scheduler()).save_pretrained(folder, safe_serialization=True)
-    for file in folder.rglob("*.safetensors"):
-        file.chmod(0o644)  # safetensors makes files that only their owner can read
-    write_json(folder / "pullback.json", {"space_to_depth": SPACE_TO_DEPTH})
-    return folder
