@@ -1,0 +1,218 @@
+"""The bank: a folder of answers that many writers fill at once, without locks, and any reader reads.
+
+* ``run.json``: what all writers share.
+* ``shards/*.safetensors``: 16 to 64 units each, written once, whole or not at all.
+* ``done/*.jsonl``: what was written and what failed, one journal a writer.
+* ``refused/``: damaged files that ``verify --clean`` set aside.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, Index, build_index, entry_of
+from pullback.bank.journal import Journal
+from pullback.bank.settings import RunSettings, claim, read_settings
+from pullback.bank.shard import SUFFIX, Shard, kind_of, write_shard
+from pullback.bank.unit import Unit
+from pullback.bank.work import Answer
+from pullback.errors import MismatchError, OptionError
+from pullback.files import At, unwatched
+
+MAX_OPEN_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A bank on disk.
+
+    Attributes:
+        folder: Where it is.
+        settings: What ``run.json`` says.
+    """
+
+    folder: Path
+    settings: RunSettings
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Bank:
+        """A bank that is there; nothing is written.
+
+        Raises:
+            OptionError: If there is none.
+            FileFormatError: If its ``run.json`` is damaged.
+        """
+        return cls(Path(folder), read_settings(Path(folder)))
+
+    @classmethod
+    def make(cls, folder: str | Path, settings: RunSettings) -> Bank:
+        """The bank of a folder, made if it is not there.
+
+        Raises:
+            MismatchError: If it is there and was made for something else.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return cls(Path(folder), claim(Path(folder), settings))
+
+    def reader(self) -> Reader:
+        """A view of what is there now; it does not see what comes later."""
+        return Reader(self.folder, build_index(self.folder))
+
+    def writer(self, label: str = "main", *, at: At = unwatched) -> Writer:
+        """A writer with files of its own, whoever else writes.
+
+        Raises:
+            OSError: If the folder cannot be written to.
+        """
+        return Writer(self.folder, f"{label}-{secrets.token_hex(4)}", self.settings, at)
+
+
+class Reader:
+    """Answers by id, with a bounded number of shard headers in memory."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.folder, self.index = folder, index
+        self._shards: OrderedDict[str, Shard] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __contains__(self, unit: Unit) -> bool:
+        return self.id_of(unit) is not None
+
+    def id_of(self, unit: Unit) -> str | None:
+        """The id under which the bank has this unit, or None. A latent that is known must be the very one."""
+        if unit.x:
+            return unit.id if self.index.place(unit.id) else None
+        return self._by_key.get(unit.key)
+
+    def get(self, unit: Unit | str, *, names: Sequence[str] | None = None) -> Answer:
+        """The answer of a unit, or of an id.
+
+        Args:
+            unit: Which.
+            names: Tensors to read; all of them by default, which checks the answer's digest too.
+
+        Raises:
+            OptionError: If the bank has not got it.
+            FileFormatError: If its shard is damaged.
+            MismatchError: If the shard holds another unit than the journal says.
+        """
+        unit_id = unit if isinstance(unit, str) else self.id_of(unit)
+        place = self.index.place(unit_id) if unit_id else None
+        if place is None:
+            raise OptionError(
+                wanted="a unit of this bank", got=unit_id or "one that was not computed", hint="`pullback bank ls DIR`"
+            )
+        answer = self.shard(place[0]).read(place[1], names=names)
+        if answer.unit.id != unit_id:
+            raise MismatchError(
+                wanted=f"unit {unit_id} in {place[0]}",
+                got=answer.unit.id,
+                hint="`pullback bank verify DIR --clean` repairs the journals",
+            )
+        return answer
+
+    def ids(self) -> Iterator[str]:
+        """Ids in order, one for each key."""
+        for position in self.index.ordered():
+            yield _text(self.index.ids[position])
+
+    def unit(self, unit_id: str) -> Unit:
+        """The unit of an id, from its shard's header."""
+        name, row = self.index.place(unit_id) or ("", 0)
+        return self.shard(name).rows[row].unit
+
+    def shard(self, name: str) -> Shard:
+        """A shard of this bank, its header read once."""
+        if name not in self._shards:
+            self._shards[name] = Shard.open(self.folder / SHARDS / name)
+        self._shards.move_to_end(name)
+        if len(self._shards) > MAX_OPEN_SHARDS:
+            self._shards.popitem(last=False)
+        return self._shards[name]
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        order = self.index.ordered()
+        return {_text(self.index.keys[i]): _text(self.index.ids[i]) for i in order}
+
+
+def _text(name: Any) -> str:
+    return bytes(name).decode()
+
+
+class Writer:
+    """Gathers answers into shards; the only writer of its files. A context manager that flushes on a good end.
+
+    Attributes:
+        name: In the names of all its files.
+        num_written: Units that are safe on disk.
+    """
+
+    def __init__(self, folder: Path, name: str, settings: RunSettings, at: At = unwatched) -> None:
+        self.folder, self.name, self.settings, self._at = folder, name, settings, at
+        self._journal = Journal(folder / DONE / f"{name}{JOURNAL_SUFFIX}", at=at)
+        self._buffer: list[Answer] = []
+        self._num_shards = self.num_written = 0
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None or issubclass(kind, KeyboardInterrupt):
+                self.flush()
+        finally:
+            self._journal.close()
+
+    def add(self, answers: Sequence[Answer]) -> bool:
+        """Takes the answers of one group, and writes a shard when enough have come together; returns whether it did."""
+        before = self._num_shards
+        for answer in answers:
+            kept = self.settings.storage.apply(answer)
+            if self._buffer and kind_of(kept) != kind_of(self._buffer[0]):
+                self.flush()
+            self._buffer.append(kept)
+        if len(self._buffer) >= self.settings.shard_size:
+            self.flush()
+        return self._num_shards > before
+
+    def flush(self) -> None:
+        """Writes what has gathered: the shard first, then the line that names it."""
+        if not self._buffer:
+            return
+        path = self.folder / SHARDS / f"{self.name}-{self._num_shards:06d}{SUFFIX}"
+        try:
+            write_shard(path, self._buffer, at=self._at)
+        except OSError:
+            path.with_name(path.name + PARTIAL).unlink(missing_ok=True)  # it would fill what is full already
+            raise
+        self._num_shards += 1
+        units = [answer.unit for answer in self._buffer]
+        self._journal.append(
+            {
+                "shard": path.name,
+                "bytes": path.stat().st_size,
+                "keys": [unit.key for unit in units],
+                "ids": [unit.id for unit in units],
+            }
+        )
+        self.num_written += len(self._buffer)
+        self._buffer = []
+
+    def adopt(self, strays: Sequence[str]) -> None:
+        """Names shards in the journal that a killed writer left whole, but without their line."""
+        for name in strays:
+            self._journal.append(entry_of(self.folder / SHARDS / name))
+
+    def set_aside(self, unit: Unit, *, tries: int, error: str, trace: str) -> None:
+        """Notes that a unit always fails, with its traceback."""
+        entry: dict[str, Any] = {"failed": unit.key, "unit": unit.record(), "tries": tries}
+        self._journal.append({**entry, "error": error[:500], "traceback": trace[-20_000:]})
