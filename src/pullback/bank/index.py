@@ -98,9 +98,13 @@ def scan(
     failed = {} if failed is None else failed
     sizes = shard_sizes(folder)
     found: dict[str, Mapping[str, Any]] = {}
-    for entry in journal_entries(folder, problems):
+    entries = list(journal_entries(folder, problems))
+    dropped = {entry["dropped"] for entry in entries if "dropped" in entry} - set(sizes)
+    for entry in entries:
         if "failed" in entry:
             failed[str(entry["failed"])] = entry
+        elif "dropped" in entry or entry["shard"] in dropped:
+            continue
         elif problem := _problem(entry, sizes):
             problems.append(problem)
         else:
@@ -163,6 +167,8 @@ def misfit(entry: Mapping[str, Any], journal: str) -> str:
     if "failed" in entry:
         is_right = isinstance(entry["failed"], str) and _ID.fullmatch(entry["failed"])
         return "" if is_right else f"{journal}: a failed unit without a key"
+    if set(entry) == {"dropped"} and isinstance(entry["dropped"], str):
+        return ""
     if set(entry) != {"shard", "bytes", "keys", "ids"}:
         return f"{journal}: an entry with {sorted(map(str, entry))[:5]}"
     if not isinstance(entry["shard"], str) or not _SHARD_NAME.fullmatch(entry["shard"]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -211,6 +211,10 @@ class Writer:
         """Names shards in the journal that a killed writer left whole, but without their line."""
         for name in strays:
             self._journal.append(entry_of(self.folder / SHARDS / name))
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Appends an entry as it is: what a repair carries over from a damaged journal, or ``{"dropped": shard}``."""
+        self._journal.append(entry)
 
     def set_aside(self, unit: Unit, *, tries: int, error: str, trace: str) -> None:
         """Notes that a unit always fails, with its traceback."""

@@ -1,0 +1,138 @@
+"""Whether a bank is what it says: every byte of it, a few units computed again, and what a kill left lying about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, misfit, scan, shard_sizes
+from pullback.bank.journal import read_journal
+from pullback.bank.settings import NAME
+from pullback.bank.shard import Shard
+from pullback.bank.store import Bank
+from pullback.errors import PullbackError
+
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        num_units: Units whose every byte is right.
+        num_shards: Files that hold them.
+        refused: What is wrong with each damaged shard or journal, by file name.
+        problems: Journal entries that fit no shard.
+        strays: Sound shards that no journal names yet; they count.
+        orphans: Half-written files that a kill left, relative to the bank.
+        is_cleaned: Whether refused files were moved to ``refused/``, orphans removed and the journals mended.
+    """
+
+    num_units: int
+    num_shards: int
+    refused: Mapping[str, str]
+    problems: tuple[str, ...]
+    strays: tuple[str, ...]
+    orphans: tuple[str, ...]
+    is_cleaned: bool = False
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing was refused and everything named is there; strays and orphans are no damage."""
+        return not self.refused and not self.problems
+
+
+def verify_bank(bank: Bank, *, clean: bool = False) -> Verdict:
+    """Reads every byte of a bank against its digests.
+
+    Args:
+        bank: The bank; nobody should write to it meanwhile if it is to be cleaned.
+        clean: Whether to set damaged files aside in ``refused/``, remove what kills left, and mend the journals. The
+            next run computes again what was set aside.
+
+    Returns:
+        What was found, before anything was cleaned.
+    """
+    problems: list[str] = []
+    entries, strays = scan(bank.folder, problems=problems)
+    named = {entry["shard"]: entry["ids"] for entry in entries}
+    refused, sound = _shards(bank.folder, named)
+    refused |= _journals(bank.folder)
+    verdict = Verdict(
+        num_units=sum(sound.values()),
+        num_shards=len(sound),
+        refused=refused,
+        problems=tuple(text for text in problems if not any(text.startswith(f"{name}") for name in refused)),
+        strays=tuple(name for name in strays if name in sound),
+        orphans=tuple(sorted(str(path.relative_to(bank.folder)) for path in orphans(bank.folder))),
+        is_cleaned=clean,
+    )
+    if clean:
+        _clean(bank, verdict, problems)
+    return verdict
+
+
+def orphans(folder: Path) -> list[Path]:
+    """Files that a kill left half-written: no reader ever looks at them."""
+    found = [path for part in ("", SHARDS, DONE) for path in (folder / part).glob(f"*{PARTIAL}")]
+    found += [path for path in folder.glob(f"{NAME}.*") if path not in found]
+    empty = [path for path in (folder / DONE).glob(f"*{JOURNAL_SUFFIX}") if path.stat().st_size == 0]
+    return [path for path in found + empty if path.is_file()]
+
+
+def _shards(folder: Path, named: Mapping[str, list[str]]) -> tuple[dict[str, str], dict[str, int]]:
+    """What is wrong with damaged shards, and the number of units of the others."""
+    refused: dict[str, str] = {}
+    sound: dict[str, int] = {}
+    for name in sorted(shard_sizes(folder)):
+        try:
+            shard = Shard.open(folder / SHARDS / name)
+            ids = [answer.unit.id for answer in shard.read_all()]
+            if name in named and ids != named[name]:
+                raise shard.refusal("the units that the journal names", f"{len(ids)} others")
+        except PullbackError as error:
+            refused[name] = str(error)
+        else:
+            sound[name] = len(ids)
+    return refused, sound
+
+
+def _journals(folder: Path) -> dict[str, str]:
+    refused: dict[str, str] = {}
+    for path in sorted((folder / DONE).glob(f"*{JOURNAL_SUFFIX}")):
+        for line in read_journal(path):
+            problem = line.problem or misfit(line.entry, path.name)
+            if problem:
+                refused.setdefault(path.name, problem)
+    return refused
+
+
+def _clean(bank: Bank, verdict: Verdict, problems: list[str]) -> None:
+    for name in verdict.orphans:
+        (bank.folder / name).unlink(missing_ok=True)
+    missing = [text.partition(":")[0] for text in problems if "named in a journal, but not there" in text]
+    with bank.writer("verify") as writer:
+        writer.adopt(verdict.strays)
+        for name in verdict.refused:
+            if name.endswith(JOURNAL_SUFFIX):
+                _carry_over(bank.folder / DONE / name, writer.note)
+                _move(bank.folder / DONE / name, bank.folder / REFUSED)
+            else:
+                missing.append(name)
+                _move(bank.folder / SHARDS / name, bank.folder / REFUSED)
+        for name in sorted(set(missing)):
+            writer.note({"dropped": name})
+
+
+def _carry_over(journal: Path, note: Callable[[Mapping[str, Any]], None]) -> None:
+    for line in read_journal(journal):
+        if not line.problem and not misfit(line.entry, journal.name):
+            note(line.entry)
+
+
+def _move(path: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    path.replace(folder / path.name)
