@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from pullback.errors import MismatchError, OptionError, RankError, ShapeError
+from pullback.geometry.compare import differing
 from pullback.geometry.tangent import TangentBasis
 
 
@@ -46,13 +47,6 @@ def check_alike(bases: Sequence[TangentBasis], *, at_least: int) -> list[Tangent
             wanted="bases of one rank, at least 1", got=str(sorted(ranks)), hint="ask for the same rank everywhere"
         )
     return samples
-
-
-def differing(wanted: Mapping[str, str | int | float], got: Mapping[str, str | int | float]) -> list[str]:
-    """Names whose values differ, or that only one of the two has."""
-    return sorted(
-        name for name in {*wanted, *got} if name not in got or name not in wanted or wanted[name] != got[name]
-    )
 
 
 def stacked(samples: Sequence[TangentBasis]) -> Tensor:

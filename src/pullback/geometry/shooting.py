@@ -1,0 +1,190 @@
+"""Geodesic shooting: a direction followed by many small steps, re-aimed at each  (2302.12469)."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pullback.errors import NotConvergedWarning, NumericalError, OptionError, ShapeError, TransportWarning
+from pullback.geometry.lengths import BasisAt
+from pullback.geometry.radius import linearity_radius
+from pullback.geometry.tangent import TangentBasis
+from pullback.geometry.transport import Inverse, Transported, retained_null, transport
+from pullback.types import FeatureMap
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """The path of a shot, n steps long.
+
+    Attributes:
+        x: Latents, shape `(n + 1, *x_shape)`.
+        u: The direction in H at each, unit, shape `(n + 1, D)`.
+        v: The direction in X at each, unit, shape `(n + 1, *x_shape)`.
+        step: Lengths of the steps in X, shape `(n,)`.
+        retained: Share of u that each re-aiming kept, the first of them the start's, shape `(n + 1,)`.
+        retained_null: The 95 % of that share for a random direction; a step below it kept nothing.
+        bases: Tangent bases at the latents.
+        is_complete: Whether the whole length was covered.
+    """
+
+    x: Tensor
+    u: Tensor
+    v: Tensor
+    step: Tensor
+    retained: Tensor
+    retained_null: float
+    bases: tuple[TangentBasis, ...]
+    is_complete: bool
+
+
+def shoot(
+    f: FeatureMap,
+    x: Tensor,
+    u: Tensor,
+    *,
+    basis_at: BasisAt,
+    step: float,
+    num_steps: int,
+    inverse: Inverse = "transpose",
+    tolerance: float | None = 0.1,
+    max_bases: int | None = None,
+) -> Shot:
+    """Follow u from x: ``x' = x + g v``, ``u' = U U^T u`` with U of x', ``v' = V U^T u'``, both scaled to unit length.
+
+    Departure: a step is no longer than the linearity radius of v, so that the length ``step num_steps`` may take more
+    steps than were asked for. ``tolerance=None`` takes the steps as they are, as published.
+
+    Args:
+        f: The feature map.
+        x: Start, shape `x_shape`.
+        u: Direction in H, shape `(D,)`. For a v in X take ``J v``; for the same as ``V U^T u`` see `aimed`.
+        basis_at: Makes the tangent basis at a latent, of one rank: ``lambda x: local_basis(f, x, rank=10)``.
+        step: g, in units of x.
+        num_steps: How many.
+        inverse: How v is made of u, as for `transport`.
+        tolerance: What share of the linear displacement the remainder of a step may be, or None.
+        max_bases: Bases at most, ``4 num_steps`` by default; it warns when the length is not covered by then.
+
+    Returns:
+        The path. Costs a basis a step, and 10 to 30 encoder passes with a tolerance.
+
+    Raises:
+        OptionError: If step or num_steps is not positive.
+        ShapeError: If u does not live in H.
+
+    Example:
+        >>> from pullback.testing import UnitMap
+        >>> from pullback.geometry import JacobianAt, top_singular
+        >>> f, start = UnitMap(2), torch.tensor([1.0, 0.0], dtype=torch.float64)
+        >>> u = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        >>> shot = shoot(f, start, u, basis_at=lambda x: top_singular(JacobianAt(f, x), 1), step=0.1, num_steps=40)
+        >>> bool(shot.x[-1][0] < 0)  # past a quarter turn, which no straight line reaches
+        True
+    """
+    if not step > 0 or num_steps < 1:
+        raise OptionError(wanted="step > 0 and num_steps >= 1", got=f"{step} and {num_steps}", hint="use -u to go back")
+    if x.shape != f.x_shape:
+        raise ShapeError(wanted=f"x of shape {f.x_shape}", got=str(tuple(x.shape)), hint="shoot one sample at a time")
+    budget = 4 * num_steps if max_bases is None else max_bases
+    bases, left = [basis_at(x)], step * num_steps
+    aims = [_aim(u, bases[0], inverse)]
+    points, steps = [x], []
+    while left > 1e-9 * step * num_steps and len(bases) <= budget:
+        g = min(step, left)
+        if tolerance is not None:
+            radius = float(linearity_radius(f, points[-1], aims[-1].v, tolerance=tolerance, largest=g))
+            g = min(g, radius) if radius > 0 else g
+        points.append(points[-1] + g * aims[-1].v.to(x))
+        bases.append(basis_at(points[-1]))
+        aims.append(_aim(aims[-1].u, bases[-1], inverse))
+        steps.append(g)
+        left -= g
+    is_complete = left <= 1e-9 * step * num_steps
+    if not is_complete:
+        _warn(step * num_steps - left, step * num_steps, len(steps))
+    return Shot(
+        x=torch.stack(points),
+        u=torch.stack([aim.u for aim in aims]),
+        v=torch.stack([aim.v for aim in aims]),
+        step=torch.tensor(steps, dtype=torch.float64),
+        retained=torch.stack([aim.retained for aim in aims]),
+        retained_null=retained_null(bases[0].rank, bases[0].u.shape[-1]),
+        bases=tuple(bases),
+        is_complete=is_complete,
+    )
+
+
+def aimed(basis: TangentBasis, v: Tensor, *, inverse: Inverse = "transpose") -> Tensor:
+    """The u whose v, by the given inverse, is the tangent projection ``V V^T v``: unit, shape `(D,)`.
+
+    ``U V^T v`` for ``"transpose"``, and ``U S V^T v``, which is J v, for ``"pinv"``.
+
+    Raises:
+        NumericalError: If v is orthogonal to the tangent space.
+    """
+    weight = basis.v.flatten(1) @ v.to(basis.v).flatten()
+    weight = weight * basis.s if inverse == "pinv" else weight
+    length = torch.linalg.vector_norm(weight)
+    if not float(length) > 0:
+        raise NumericalError(
+            wanted="a v with a part in the tangent space", got="one orthogonal to it", hint="raise the rank"
+        )
+    return (weight / length) @ basis.u
+
+
+def shoot_towards(
+    f: FeatureMap,
+    a: Tensor,
+    b: Tensor,
+    *,
+    basis_at: BasisAt,
+    num_steps: int = 30,
+    inverse: Inverse = "transpose",
+    tolerance: float | None = None,
+) -> Shot:
+    """Shoot from a along the tangent projection of ``b - a``, in ``num_steps`` steps of ``|b - a| / num_steps``.
+
+    It does not arrive at b: `path_lengths` with ``target=b`` reports the miss. Step control is off, so that every path
+    has as many segments.
+
+    Raises:
+        ShapeError: If a and b differ in shape.
+        NumericalError: If they are the same, or ``b - a`` has no part in the tangent space.
+    """
+    if a.shape != b.shape:
+        raise ShapeError(
+            wanted=f"b of shape {tuple(a.shape)}", got=str(tuple(b.shape)), hint="use latents of one model"
+        )
+    distance = float(torch.linalg.vector_norm((b - a).double()))
+    if distance == 0:
+        raise NumericalError(wanted="two different latents", got="the same twice", hint="there is nowhere to go")
+    first = basis_at(a)
+    return shoot(
+        f,
+        a,
+        aimed(first, b - a, inverse=inverse),
+        basis_at=lambda x: first if torch.equal(x, a) else basis_at(x),
+        step=distance / num_steps,
+        num_steps=num_steps,
+        inverse=inverse,
+        tolerance=tolerance,
+    )
+
+
+def _aim(u: Tensor, basis: TangentBasis, inverse: Inverse) -> Transported:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TransportWarning)  # once a step is too often: the shot carries share and null
+        return transport(u, basis, inverse=inverse)
+
+
+def _warn(covered: float, wanted: float, num_steps: int) -> None:
+    warnings.warn(
+        f"shooting was to cover {wanted:.4g}; it covered {covered:.4g} in {num_steps} steps of its linearity radius; "
+        "raise max_bases, or pass a larger tolerance",
+        NotConvergedWarning,
+        stacklevel=3,
+    )
