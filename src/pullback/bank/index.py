@@ -105,14 +105,12 @@ def scan(
             failed[str(entry["failed"])] = entry
         elif "dropped" in entry or entry["shard"] in dropped:
             continue
-        elif problem := _problem(entry, sizes):
-            problems.append(problem)
-        else:
+        elif entry["shard"] not in sizes:
+            problems.append(f"{entry['shard']}: named in a journal, but not there")
+        elif entry["bytes"] == sizes[entry["shard"]]:  # else the shard speaks for itself, below
             found[entry["shard"]] = entry
     strays = []
     for name in sorted(set(sizes) - set(found)):
-        if any(problem.startswith(f"{name}:") for problem in problems):
-            continue
         try:
             if not _SHARD_NAME.fullmatch(name):
                 raise FileFormatError(wanted="a name as writers give", got=repr(name), hint="take the file away")
@@ -179,13 +177,4 @@ def misfit(entry: Mapping[str, Any], journal: str) -> str:
         return f"{journal}: keys, ids and bytes of {entry['shard']} do not fit"
     if not all(isinstance(text, str) and _ID.fullmatch(text) for each in lists for text in each):
         return f"{journal}: an id of {entry['shard']} is not {ID_LENGTH} hexadecimal digits"
-    return ""
-
-
-def _problem(entry: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
-    name = entry["shard"]
-    if name not in sizes:
-        return f"{name}: named in a journal, but not there"
-    if sizes[name] != entry["bytes"]:
-        return f"{name}: {sizes[name]} bytes where the journal says {entry['bytes']}"
     return ""
