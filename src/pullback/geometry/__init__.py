@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pullback.geometry.autotune import measure_plan
     from pullback.geometry.between import path_between
     from pullback.geometry.compare import comparable
+    from pullback.geometry.distances import TimeMaps, distance_map, time_maps
     from pullback.geometry.frechet import frechet_mean
     from pullback.geometry.geodesic import PullbackGeodesic, pullback_geodesic
     from pullback.geometry.grassmann import geodesic_distance, grassmann_exp, grassmann_log, principal_angles
@@ -21,22 +22,31 @@ if TYPE_CHECKING:
     from pullback.geometry.nulls import haar_distances, matched_distances
     from pullback.geometry.paths import lerp, slerp
     from pullback.geometry.plan import Plan, Products
+    from pullback.geometry.psd import PowerSpectrum, power_spectrum
     from pullback.geometry.radius import linearity_radius
     from pullback.geometry.shooting import Shot, shoot, shoot_towards
+    from pullback.geometry.spectra import RankRule, effective_rank, participation_ratio, rank_rule
     from pullback.geometry.svd import top_singular
     from pullback.geometry.tangent import TangentBasis
+    from pullback.geometry.totals import Total, total_squares, total_values
     from pullback.geometry.transport import one_product
 
 __all__ = [
     "JacobianAt",
     "PathLengths",
     "Plan",
+    "PowerSpectrum",
     "Products",
     "PullbackGeodesic",
+    "RankRule",
     "Shot",
     "TangentBasis",
+    "TimeMaps",
+    "Total",
     "as_feature_map",
     "comparable",
+    "distance_map",
+    "effective_rank",
     "frechet_mean",
     "geodesic_distance",
     "grassmann_exp",
@@ -47,26 +57,38 @@ __all__ = [
     "matched_distances",
     "measure_plan",
     "one_product",
+    "participation_ratio",
     "path_between",
     "path_lengths",
+    "power_spectrum",
     "principal_angles",
     "pullback_geodesic",
+    "rank_rule",
     "shoot",
     "shoot_towards",
     "slerp",
+    "time_maps",
     "top_singular",
+    "total_squares",
+    "total_values",
 ]
 
 _HOMES = {
     "JacobianAt": "jacobian",
     "PathLengths": "lengths",
     "Plan": "plan",
+    "PowerSpectrum": "psd",
     "Products": "plan",
     "PullbackGeodesic": "geodesic",
+    "RankRule": "spectra",
     "Shot": "shooting",
     "TangentBasis": "tangent",
+    "TimeMaps": "distances",
+    "Total": "totals",
     "as_feature_map": "maps",
     "comparable": "compare",
+    "distance_map": "distances",
+    "effective_rank": "spectra",
     "frechet_mean": "frechet",
     "geodesic_distance": "grassmann",
     "grassmann_exp": "grassmann",
@@ -77,14 +99,20 @@ _HOMES = {
     "matched_distances": "nulls",
     "measure_plan": "autotune",
     "one_product": "transport",
+    "participation_ratio": "spectra",
     "path_between": "between",
     "path_lengths": "lengths",
+    "power_spectrum": "psd",
     "principal_angles": "grassmann",
     "pullback_geodesic": "geodesic",
+    "rank_rule": "spectra",
     "shoot": "shooting",
     "shoot_towards": "shooting",
     "slerp": "paths",
+    "time_maps": "distances",
     "top_singular": "svd",
+    "total_squares": "totals",
+    "total_values": "totals",
 }
 
 
