@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError, RankError
 from pullback.geometry import JacobianAt, Plan, Products, principal_angles, top_singular
+from pullback.geometry.lanczos import Goal
 from pullback.geometry.linalg import precision
 from pullback.geometry.power import power_iteration
 from pullback.testing import ConvMap, LinearMap, planted_spectrum
@@ -239,6 +240,14 @@ def test_published_power_iteration_costs_what_it_says():
     assert torch.allclose(found.s, torch.tensor([[8.0, 4.0]], dtype=torch.float64), atol=1e-9)
 
 
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
+def test_power_iteration_can_run_until_a_residual_instead(tol):
+    f = planted_spectrum([8.0, 4.0, 2.0, 1.0], dim_x=30, dim_h=20)
+    jac = JacobianAt(f, torch.zeros(2, 30, dtype=torch.float64))
+    found = power_iteration(jac, 2, generator=torch.Generator().manual_seed(0), max_iterations=200, residual_tol=tol)
+    assert tol / 10 < float(found.residual.max()) <= tol  # it stops as soon as it may, and what it claims is so
+
+
 def test_published_stop_waits_for_ten_iterations():
     f = planted_spectrum([1.0], dim_x=5, dim_h=4)
     jac = at_zero(f)
@@ -347,6 +356,14 @@ def test_products_reached_on_a_decaying_spectrum():
     f = planted_spectrum(torch.logspace(0, -2, 120).tolist(), dim_x=600, dim_h=500)
     assert top_singular(at_zero(f), 10).products.total <= 160
     assert top_singular(at_zero(f), 50).products.total <= 240
+
+
+def test_guard_triplets_need_a_tenth_of_the_accuracy():
+    """Converging them as well as the answer took a tenth more products for the same angle."""
+    goal = Goal(rank=2, guarded=3, tol=1e-3, max_products=100, is_probed=False)
+    residual = torch.tensor([[1e-3, 1e-3, 1e-2], [2e-3, 1e-3, 1e-3], [1e-3, 1e-3, 2e-2]], dtype=torch.float64)
+    assert goal.is_met(residual).tolist() == [True, False, False]
+    assert goal.is_met(residual[:, :2]).tolist() == [False, False, False]  # a triplet is missing
 
 
 def test_not_converged_is_an_answer_with_a_warning():
