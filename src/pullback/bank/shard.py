@@ -100,27 +100,28 @@ class Shard:
             raise self.refusal("units, facts and digests", f"{type(error).__name__}: {error}") from error
         return tuple(found)
 
-    def read(self, index: int, *, names: Sequence[str] | None = None) -> Answer:
-        """One unit's answer, checked against its digest when all of its tensors are read.
-
-        Args:
-            index: Which row.
-            names: Tensors to read; all by default.
+    def read(self, index: int) -> Answer:
+        """One unit's answer, checked against its digest.
 
         Raises:
-            FileFormatError: If it does not fit its digest, or is not finite.
+            FileFormatError: If it does not fit, or is not finite.
         """
         row = self.rows[index]
-        wanted = self.header.entries if names is None else names
-        with self.path.open("rb") as file:
-            tensors = {name: self._slice(file, name, index) for name in wanted}
-        answer = Answer(row.unit, tensors, row.facts)
-        if names is None and answer.digest() != row.digest:
+        answer = Answer(row.unit, self.slices(index, list(self.header.entries)), row.facts)
+        if answer.digest() != row.digest:
             raise self.refusal(f"unit {row.unit.id} that matches its digest", "changed bytes")
-        for name, tensor in tensors.items():
-            if not bool(tensor.isfinite().all()):
-                raise self.refusal(f"{name} of unit {row.unit.id} to be finite", "NaN or infinity")
+        if not all(bool(tensor.isfinite().all()) for tensor in answer.tensors.values()):
+            raise self.refusal(f"unit {row.unit.id} to be finite", "NaN or infinity")
         return answer
+
+    def slices(self, index: int, names: Sequence[str]) -> dict[str, Tensor]:
+        """Some tensors of one row, as they stand in the file; nothing is checked but that they are there.
+
+        Raises:
+            FileFormatError: If they are not.
+        """
+        with self.path.open("rb") as file:
+            return {name: self._slice(file, name, index) for name in names}
 
     def read_all(self) -> list[Answer]:
         """Every answer, each checked against its digest, and the file against its own.
@@ -166,6 +167,8 @@ class Shard:
         if entry is None:
             raise self.refusal(f"a tensor {name!r}", f"only {', '.join(self.header.entries)}")
         dtype = getattr(torch, DTYPES[entry.dtype])
+        if index >= entry.shape[0]:
+            raise self.refusal(f"a row {index} of {name!r}", f"shape {list(entry.shape)}")
         num_bytes = math.prod(entry.shape[1:]) * dtype.itemsize
         if num_bytes == 0:
             return torch.zeros(entry.shape[1:], dtype=dtype)

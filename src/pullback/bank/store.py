@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, Index, build_index, entry_of
 from pullback.bank.journal import Journal
@@ -23,7 +23,10 @@ from pullback.bank.shard import SUFFIX, Shard, kind_of, write_shard
 from pullback.bank.unit import Unit
 from pullback.bank.work import Answer
 from pullback.errors import MismatchError, OptionError
-from pullback.files import At, unwatched
+from pullback.files import At, Header, unwatched
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_OPEN_SHARDS = 64
 
@@ -79,6 +82,7 @@ class Reader:
     def __init__(self, folder: Path, index: Index) -> None:
         self.folder, self.index = folder, index
         self._shards: OrderedDict[str, Shard] = OrderedDict()
+        self._checked: dict[str, Shard] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -92,12 +96,8 @@ class Reader:
             return unit.id if self.index.place(unit.id) else None
         return self._by_key.get(unit.key)
 
-    def get(self, unit: Unit | str, *, names: Sequence[str] | None = None) -> Answer:
-        """The answer of a unit, or of an id.
-
-        Args:
-            unit: Which.
-            names: Tensors to read; all of them by default, which checks the answer's digest too.
+    def get(self, unit: Unit | str) -> Answer:
+        """The answer of a unit, or of an id, checked against its digest.
 
         Raises:
             OptionError: If the bank has not got it.
@@ -110,7 +110,7 @@ class Reader:
             raise OptionError(
                 wanted="a unit of this bank", got=unit_id or "one that was not computed", hint="`pullback bank ls DIR`"
             )
-        answer = self.shard(place[0]).read(place[1], names=names)
+        answer = self.shard(place[0]).read(place[1])
         if answer.unit.id != unit_id:
             raise MismatchError(
                 wanted=f"unit {unit_id} in {place[0]}",
@@ -118,6 +118,24 @@ class Reader:
                 hint="`pullback bank verify DIR --clean` repairs the journals",
             )
         return answer
+
+    def tensors(self, unit_id: str, names: Sequence[str]) -> dict[str, Tensor]:
+        """Some tensors of one unit, for whoever reads many in any order.
+
+        The first touch of a shard reads and checks all of it; afterwards a row costs its own bytes alone.
+
+        Raises:
+            OptionError: If the bank has not got the unit.
+            FileFormatError: If its shard is damaged, or has no such tensor.
+        """
+        place = self.index.place(unit_id)
+        if place is None:
+            raise OptionError(wanted="a unit of this bank", got=unit_id, hint="`pullback bank ls DIR`")
+        if place[0] not in self._checked:
+            shard = Shard.open(self.folder / SHARDS / place[0])
+            shard.read_all()
+            self._checked[place[0]] = Shard(shard.path, Header({}, shard.header.entries))  # 2 KB; units left out
+        return self._checked[place[0]].slices(place[1], names)
 
     def ids(self) -> Iterator[str]:
         """Ids in order, one for each key."""

@@ -1,0 +1,90 @@
+"""Distances between all units of a list, block by block: memory for two blocks, and a stated number of passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from pullback.bank.means import Mean, stream
+from pullback.bank.store import Bank, Reader
+from pullback.errors import OptionError
+from pullback.geometry.grassmann import geodesic_distance
+
+MAX_MAP = 20_000
+"""Rows of a map: 3.2 GB in float64."""
+
+
+def distance_map(bank: Bank, reader: Reader, ids: Sequence[str], *, block: int = 256) -> Mean:
+    """Geodesic distances of T_h, each pair once  (2307.12868).
+
+    Args:
+        bank: The bank, which must keep U.
+        reader: A view of it.
+        ids: Which units, in order.
+        block: Units in memory at a time, beside one more.
+
+    Returns:
+        ``value`` symmetric with a zero diagonal, shape `(n, n)`, in float64; at most ceil(n / block) passes.
+
+    Raises:
+        OptionError: If the bank keeps no U, or the map would not fit.
+    """
+    bank.settings.storage.needs("u")
+    if len(ids) > MAX_MAP:
+        raise OptionError(
+            wanted=f"at most {MAX_MAP:,} units in a map",
+            got=f"{len(ids):,}",
+            hint="choose a timestep, or fewer samples",
+        )
+    distances = torch.zeros(len(ids), len(ids), dtype=torch.float64)
+    for start in range(0, len(ids), block):
+        rows = torch.stack(list(stream(reader, ids[start : start + block], "u")))  # (block, k, D)
+        for offset, u in enumerate(stream(reader, ids[start:], "u")):
+            num = min(len(rows), offset)  # pairs below the diagonal; the others mirror them
+            if num:
+                found = geodesic_distance(u.expand(num, *u.shape), rows[:num])
+                distances[start + offset, start : start + num] = found
+    return Mean(distances + distances.mT, len(ids), math.ceil(len(ids) / block))
+
+
+def timestep_map(bank: Bank, reader: Reader, *, samples: Mapping[object, Mapping[float, str]]) -> Mean:
+    """``mean over samples of d(T_h at t_i, T_h at t_j)``, one pass: the units of one sample in memory at a time.
+
+    Args:
+        bank: The bank, which must keep U.
+        reader: A view of it.
+        samples: For each sample, its id at each t; every sample has the same t, as `samples_by_seed` gives them.
+
+    Returns:
+        Shape `(T, T)`, by increasing t.
+
+    Raises:
+        OptionError: If the bank keeps no U, or there is no sample.
+    """
+    bank.settings.storage.needs("u")
+    if not samples:
+        raise OptionError(wanted="at least one sample", got="none", hint="run with several t")
+    total = None
+    for key in sorted(samples, key=str):
+        u = torch.stack([reader.tensors(samples[key][t], ["u"])["u"] for t in sorted(samples[key])])  # (T, k, D)
+        found = geodesic_distance(u[:, None].expand(-1, len(u), -1, -1), u[None].expand(len(u), -1, -1, -1))
+        total = found if total is None else total + found
+    assert total is not None
+    return Mean(total / len(samples), len(samples), 1)
+
+
+def samples_by_seed(reader: Reader) -> dict[object, dict[float, str]]:
+    """Ids by seed and t, of seeds that have them all."""
+    found: dict[object, dict[float, str]] = {}
+    places: dict[str, tuple[object, float]] = {}
+    for name in reader.index.shards:
+        units = [row.unit for row in reader.shard(name).rows]
+        places |= {unit.id: (unit.made["seed"], unit.t) for unit in units if "seed" in unit.made}
+    for unit_id in reader.ids():
+        if unit_id in places:
+            seed, t = places[unit_id]
+            found.setdefault(seed, {})[t] = unit_id
+    most = max((len(each) for each in found.values()), default=0)
+    return {seed: each for seed, each in found.items() if len(each) == most}

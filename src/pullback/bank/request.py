@@ -1,0 +1,221 @@
+"""Bases of a model's own samples: what is asked for, as plain values, and the work that answers it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pullback.bank.bases import answers_of, unit_of
+from pullback.bank.unit import Unit, seed_of
+from pullback.bank.work import Answer
+from pullback.errors import FileFormatError, MismatchError, OptionError
+from pullback.geometry.plan import Plan
+from pullback.types import Pool
+
+if TYPE_CHECKING:
+    from pullback.models import Denoiser, NetworkFeatureMap
+    from pullback.models.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Request:
+    """Bases of ``num_samples`` seeds at some timesteps. It goes into ``run.json``, so that a copy can be finished.
+
+    Attributes:
+        model: What `load` takes: a name, a folder, a hub id.
+        weights: Digest of its weights; "" while it has not been loaded. Another checkpoint is refused on resuming.
+        num_samples: Seeds, at least 1.
+        first_seed: The first of them.
+        t_fractions: Shares of T.
+        layer: Path of the feature layer; "" for the innermost block.
+        pool: "none", "sum", "sum2" ...
+        prompt: Of a text model; "" for none.
+        rank: Triplets of a basis.
+        tol: Largest residual.
+        num_steps: DDIM steps of a whole walk.
+        dtype: In which the network runs.
+
+    Raises:
+        OptionError: If a value has no meaning.
+    """
+
+    model: str
+    weights: str = ""
+    num_samples: int = 32
+    first_seed: int = 0
+    t_fractions: tuple[float, ...] = (0.8,)
+    layer: str = ""
+    pool: str = "none"
+    prompt: str = ""
+    rank: int = 10
+    tol: float = 1e-3
+    num_steps: int = 20
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "t_fractions", tuple(float(t) for t in self.t_fractions))
+        for name, least in (("num_samples", 1), ("first_seed", 0), ("rank", 1), ("num_steps", 1)):
+            if type(getattr(self, name)) is not int or getattr(self, name) < least:
+                raise OptionError(
+                    wanted=f"{name} of at least {least}", got=repr(getattr(self, name)), hint="see --help"
+                )
+        if not self.t_fractions or not all(0 < t <= 1 for t in self.t_fractions):
+            raise OptionError(
+                wanted="shares of T above 0, at most 1", got=f"{self.t_fractions}", hint="such as 0.8,0.5"
+            )
+        if self.dtype not in ("float32", "float64", "bfloat16", "float16") or not self.tol > 0:
+            raise OptionError(wanted="a float dtype and tol > 0", got=f"{self.dtype}, {self.tol}", hint="float32, 1e-3")
+
+    @property
+    def num_units(self) -> int:
+        """Samples times timesteps."""
+        return self.num_samples * len(self.t_fractions)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for ``run.json``."""
+        return {**dataclasses.asdict(self), "t_fractions": list(self.t_fractions)}
+
+
+def request_from(record: Mapping[str, Any]) -> Request:
+    """The request of a ``run.json``.
+
+    Raises:
+        FileFormatError: If it holds none.
+    """
+    try:
+        return Request(**record)
+    except (TypeError, ValueError, OptionError) as error:
+        raise FileFormatError(
+            wanted="a request in run.json", got=str(error)[:200], hint="give a model to start a run of your own"
+        ) from error
+
+
+@dataclass(frozen=True)
+class ModelWork:
+    """Makes the work of a request: loads the model where it is called, so that it can be sent to other machines.
+
+    Attributes:
+        request: What is asked for.
+        plan: How products are computed, as in ``run.json``.
+        device: Where to.
+    """
+
+    request: Request
+    plan: Mapping[str, Any]
+    device: str = "cpu"
+
+    def __call__(self) -> BasisWork:
+        """Loads the model.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+            MismatchError: If it is another checkpoint than the bank was begun with.
+        """
+        from pullback.models import load_denoiser
+
+        model = load_denoiser(self.request.model, device=self.device, dtype=getattr(torch, self.request.dtype))
+        return BasisWork(model, self.request, self.plan)
+
+
+class BasisWork:
+    """Bases of a loaded model's samples.
+
+    Args:
+        model: The model.
+        request: What is asked for.
+        plan: ``jvp_engine``, ``vjp_engine``, ``chunk``, ``dtype``, ``threads``.
+
+    Raises:
+        MismatchError: If the model has other weights than the request names.
+    """
+
+    def __init__(self, model: Denoiser, request: Request, plan: Mapping[str, Any]) -> None:
+        if request.weights and request.weights != model.digest:
+            raise MismatchError(
+                wanted=f"the checkpoint with weights {request.weights[:16]}",
+                got=f"{request.model} with {model.digest[:16]}",
+                hint="use another folder for another checkpoint",
+            )
+        self.model, self.request = model, request
+        self.plan = Plan.fixed(**{name: value for name, value in plan.items() if name != "threads"}) if plan else None
+        if plan.get("threads"):
+            torch.set_num_threads(int(plan["threads"]))
+        self.cond = model.cond(prompt=request.prompt) if request.prompt else None
+        self._maps: dict[float, NetworkFeatureMap] = {}
+
+    def units(self) -> Iterator[Unit]:
+        """Every unit, timestep by timestep: units of one timestep can be computed together."""
+        request, schedule = self.request, schedule_digest(self.model.schedule)
+        for fraction in request.t_fractions:
+            f = self.feature_map(float(self.model.schedule.timestep(fraction)))
+            made = {"schedule": schedule, "num_steps": request.num_steps, "condition": str(f.origin["condition"])}
+            first = unit_of(f, rank=request.rank, tol=request.tol, made={**made, "seed": request.first_seed})
+            for seed in range(request.first_seed, request.first_seed + request.num_samples):
+                yield dataclasses.replace(first, made={**made, "seed": seed})
+
+    def feature_map(self, t: float) -> NetworkFeatureMap:
+        """The map at one t, made once."""
+        if t not in self._maps:
+            pool, layer = pool_of(self.request.pool), self.request.layer or None
+            time = self.model.schedule.check(int(t) if t.is_integer() else t)
+            self._maps[t] = self.model.feature_map(t=time, layer=layer, pool=pool, cond=self.cond)
+        return self._maps[t]
+
+    def compute(self, units: Sequence[Unit], /) -> list[Answer]:
+        """The bases of samples at one t, together."""
+        from pullback.directions import local_basis
+
+        f, request = self.feature_map(units[0].t), self.request
+        seeds = [int(unit.made["seed"]) for unit in units]
+        x = self.model.sample_latent(t=f.t, seeds=seeds, num_steps=request.num_steps, cond=self.cond)
+        generator = torch.Generator().manual_seed(seed_of(units))
+        basis = local_basis(f, x, rank=request.rank, tol=request.tol, generator=generator, plan=self.plan)
+        return answers_of(units, x, basis)
+
+
+def measured_plan(work: BasisWork, *, group: int, threads: int = 0) -> dict[str, Any]:
+    """The fastest plan on this device, as it goes into ``run.json``: times left out."""
+    from pullback.geometry import measure_plan
+
+    request = work.request
+    f = work.feature_map(float(work.model.schedule.timestep(request.t_fractions[0])))
+    seeds = range(request.first_seed, request.first_seed + min(group, request.num_samples))
+    x = work.model.sample_latent(t=f.t, seeds=seeds, num_steps=1, cond=work.cond)
+    plan = measure_plan(f, x, generator=torch.Generator().manual_seed(0))
+    names = ("jvp_engine", "vjp_engine", "chunk", "dtype")
+    return {**{name: getattr(plan, name) for name in names}, "threads": threads}
+
+
+def schedule_digest(schedule: Schedule) -> str:
+    """The sha256 of a schedule's amounts of signal and noise at 101 shares of T."""
+    from pullback.models.conditions import digest_of
+
+    times = [schedule.timestep(i / 100) for i in range(1, 101)]
+    return digest_of([[float(t), schedule.alpha(t), schedule.sigma(t)] for t in times])
+
+
+def pool_of(name: str) -> Pool:
+    """The pooling that records call ``name``: "none", "sum", or "sum2" for ("sum", 2).
+
+    Raises:
+        OptionError: If there is none.
+    """
+    size = name.removeprefix("sum")
+    if name == "none":
+        return "none"
+    if name == "sum":
+        return "sum"
+    if name.startswith("sum") and size.isdecimal() and int(size) > 0:
+        return ("sum", int(size))
+    raise OptionError(wanted='pool "none", "sum" or "sum2"', got=repr(name), hint="none keeps the whole feature")
+
+
+def dims_of(work: BasisWork) -> tuple[int, int]:
+    """D and N."""
+    f = work.feature_map(float(work.model.schedule.timestep(work.request.t_fractions[0])))
+    return math.prod(f.h_shape), math.prod(f.x_shape)
