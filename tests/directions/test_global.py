@@ -213,7 +213,8 @@ def test_errors():
     with pytest.raises(ShapeError, match="features of 400 values; got 300"):
         global_directions([basis_from(u), basis_from(orthonormal(3, 0, 300))])
     with pytest.raises(
-        OptionError, match=r"a match among nearest, and a rank between 1 and 3; got match='best', rank=3"
+        OptionError,
+        match=r"a match among nearest, hungarian, frechet, and a rank between 1 and 3; got match='best', rank=3",
     ):
         global_directions([basis_from(u), basis_from(u)], match="best")
     with pytest.raises(OptionError, match="rank=4; compute local bases of higher rank"):

@@ -10,13 +10,19 @@ if TYPE_CHECKING:
     from pullback.directions.global_ import global_directions
     from pullback.directions.held_out import agreement, agreement_null, with_agreement
     from pullback.directions.local import local_basis
+    from pullback.directions.reproducibility import Reproducibility, split_half
     from pullback.directions.store import load_directions, save_directions
+    from pullback.directions.subspace import frechet_directions
+    from pullback.directions.ties import canonical
     from pullback.directions.types import Direction
 
 __all__ = [
     "Direction",
+    "Reproducibility",
     "agreement",
     "agreement_null",
+    "canonical",
+    "frechet_directions",
     "global_directions",
     "load_directions",
     "local_basis",
@@ -25,13 +31,17 @@ __all__ = [
     "random_x",
     "rotated",
     "save_directions",
+    "split_half",
     "with_agreement",
 ]
 
 _HOMES = {
     "Direction": "types",
+    "Reproducibility": "reproducibility",
     "agreement": "held_out",
     "agreement_null": "held_out",
+    "canonical": "ties",
+    "frechet_directions": "subspace",
     "global_directions": "global_",
     "load_directions": "store",
     "local_basis": "local",
@@ -40,6 +50,7 @@ _HOMES = {
     "random_x": "controls",
     "rotated": "controls",
     "save_directions": "store",
+    "split_half": "reproducibility",
     "with_agreement": "held_out",
 }
 

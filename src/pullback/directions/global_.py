@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pullback.directions.bases import check_alike, stacked
+from pullback.directions.subspace import frechet_directions
 from pullback.directions.types import Direction
 from pullback.errors import OptionError
 from pullback.geometry.tangent import TangentBasis, clusters_of, signs
 
+Match = Literal["nearest", "hungarian", "frechet"]
 MAX_ROUNDS = 100
 
 
@@ -20,7 +23,7 @@ def global_directions(
     bases: Sequence[TangentBasis],
     *,
     rank: int | None = None,
-    match: Literal["nearest"] = "nearest",
+    match: Match = "nearest",
     merge_above: float = 0.9,
 ) -> list[Direction]:
     """Means over samples of matching local directions, in H  (2302.12469; sound near t = T only).
@@ -30,13 +33,16 @@ def global_directions(
     3. The mean of these, scaled to unit length, is the new reference; back to 2 until no match changes.
     4. Of two with ``|cos| > merge_above`` the one of smaller s is dropped, and named in ``merged`` of the other.
 
+    That is ``match="nearest"``, the papers'. With ``"hungarian"`` step 2 is one assignment for each sample, so that no
+    u serves two references. ``"frechet"`` takes the mean subspace of all samples instead, see `frechet_directions`.
+
     Departure: the papers take one pass from a sample of their choice; to iterate from the medoid removes that choice.
 
     Args:
         bases: Local bases of one feature map at two or more samples, single or batched.
         rank: Number of references, 1 to k; all k by default. Matches are always sought among all k.
-        match: How the u of a sample are matched to the references.
-        merge_above: ``|cos|`` of a duplicate; 1 keeps all.
+        match: ``"nearest"``, ``"hungarian"`` or ``"frechet"``.
+        merge_above: ``|cos|`` of a duplicate; 1 keeps all. Axes of a mean subspace are orthogonal anyway.
 
     Returns:
         At most ``rank`` directions of H by falling mean s, with `agreement` still to be measured (`with_agreement`).
@@ -48,12 +54,14 @@ def global_directions(
     """
     samples = check_alike(bases, at_least=2)
     rank = samples[0].rank if rank is None else rank
-    if match not in MATCHES or not 1 <= rank <= samples[0].rank:
+    if match not in get_args(Match) or not 1 <= rank <= samples[0].rank:
         raise OptionError(
-            wanted=f"a match among {', '.join(MATCHES)}, and a rank between 1 and {samples[0].rank}",
+            wanted=f"a match among {', '.join(get_args(Match))}, and a rank between 1 and {samples[0].rank}",
             got=f"match={match!r}, rank={rank}",
             hint="compute local bases of higher rank to get more global directions",
         )
+    if match == "frechet":
+        return frechet_directions(samples, rank=rank)
     u = stacked(samples)  # (B, k, D)
     means, weights = _fixed_point(u, u[medoid(u)][:rank], MATCHES[match])
     s = weights.abs().to(torch.float64) @ torch.stack([basis.s for basis in samples]).flatten().to("cpu", torch.float64)
@@ -90,7 +98,16 @@ def nearest(cosine: Tensor) -> Tensor:
     return cosine.abs().argmax(-1)
 
 
-MATCHES: dict[str, Callable[[Tensor], Tensor]] = {"nearest": nearest}
+def hungarian(cosine: Tensor) -> Tensor:
+    """For each reference and sample, the index that makes the sum of |cos| over references largest, none used twice.
+
+    `(r, B, k)` to `(r, B)`, r <= k.
+    """
+    chosen = [linear_sum_assignment(each, maximize=True)[1] for each in cosine.abs().transpose(0, 1).cpu().numpy()]
+    return torch.stack([torch.from_numpy(row) for row in chosen], dim=1).to(cosine.device)
+
+
+MATCHES: dict[str, Callable[[Tensor], Tensor]] = {"nearest": nearest, "hungarian": hungarian}
 
 
 def _fixed_point(u: Tensor, reference: Tensor, match: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
