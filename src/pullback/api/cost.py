@@ -14,12 +14,12 @@ from pullback.api.finder import check_rank
 from pullback.api.model import Model
 from pullback.api.pictures import NUM_NOISES, Precision
 from pullback.api.settings import PageSettings, Settings
+from pullback.directions.local import EXACT_DIM
 from pullback.edit.batches import picture_precision
 from pullback.geometry import Plan, measure_plan
+from pullback.geometry.cost import best_block, expected_products, seconds_per_product
 from pullback.measure.report_data import Plain
 
-PRODUCTS_PER_SAMPLE, PRODUCTS_PER_RANK = 110, 3.3
-"""Products of a basis at tol 1e-3 grow about so with its rank (block Lanczos with guard and probe)."""
 GUARD = 5
 MIN_GAIN = 1.2
 """Low precision is taken for pictures when it is this many times as fast."""
@@ -89,10 +89,9 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
     plan = measure_plan(f, x, generator=torch.Generator().manual_seed(settings.seed))
     precision, seconds_per_row = _fastest_precision(model, x, f.t or 0, page, cond)
     num_samples = settings.num_samples + settings.num_held_out
-    each = _products_each(settings, torch.Size(f.h_shape).numel())
+    each, per_product = _products(settings, plan, torch.Size(f.h_shape).numel())
     num_pictures = num_samples + page.num_frames
     steps = max(1, round(settings.num_steps * model.schedule.fraction(f.t or 0)))
-    per_product = ((plan.seconds_per_jvp or 0) + (plan.seconds_per_vjp or 0)) / 2
     values = settings.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
     kept = 4 * values * (num_samples + 8 * settings.batch)  # finished bases, and the Krylov bases of one batch
     return Forecast(
@@ -107,10 +106,13 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
     )
 
 
-def _products_each(settings: Settings, dim_h: int) -> int:
-    """Products of one sample's basis; a small feature is computed whole."""
-    iterated = round(PRODUCTS_PER_SAMPLE + PRODUCTS_PER_RANK * (settings.rank + GUARD))
-    return min(iterated, 2 * dim_h)
+def _products(settings: Settings, plan: Plan, dim_h: int) -> tuple[int, float]:
+    """Products of one sample's basis and seconds of one; a small feature is computed whole, by reverse products."""
+    if dim_h <= EXACT_DIM:
+        return dim_h, plan.seconds_per_vjp or 0.0
+    guarded = settings.rank + GUARD
+    block = best_block(plan, settings.batch, guarded)
+    return expected_products(guarded, block), seconds_per_product(plan, block * settings.batch)
 
 
 def _fastest_precision(

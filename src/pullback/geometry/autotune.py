@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pullback.errors import ModelError
+from pullback.geometry.cost import BLOCKS
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import generator_or_fixed, randn
 from pullback.geometry.plan import JvpEngine, Plan, VjpEngine
@@ -42,28 +43,34 @@ def measure_plan(
         generator: For the directions that are timed.
 
     Returns:
-        A plan with both times filled in. Costs eight chunks of products.
+        A plan with all times filled in. Costs eight chunks of products, and two calls of each narrower width.
 
     Raises:
         ModelError: If no engine can differentiate the map.
     """
     generator = generator_or_fixed(generator)
     jac = JacobianAt(f, x)
-    num = max(1, chunk // jac.num_samples)
-    v = randn((jac.num_samples, num, jac.dim_x), generator, like=jac.x).to(jac.dtype)
-    u = randn((jac.num_samples, num, jac.dim_h), generator, like=jac.x).to(jac.dtype)
+    most = max(1, chunk // jac.num_samples)
+    v = randn((jac.num_samples, most, jac.dim_x), generator, like=jac.x).to(jac.dtype)
+    u = randn((jac.num_samples, most, jac.dim_h), generator, like=jac.x).to(jac.dtype)
 
-    def seconds_per_jvp(engine: JvpEngine) -> float:
+    def seconds_per_jvp(engine: JvpEngine, num: int = most) -> float:
         trial = JacobianAt(jac.f, x, plan=Plan.fixed(engine, chunk=chunk))
-        return _seconds(lambda: trial.jvp_flat(v), jac.x.device) / num / jac.num_samples
+        return _seconds(lambda: trial.jvp_flat(v[:, :num]), jac.x.device) / num / jac.num_samples
 
-    def seconds_per_vjp(engine: VjpEngine) -> float:
+    def seconds_per_vjp(engine: VjpEngine, num: int = most) -> float:
         trial = JacobianAt(jac.f, x, plan=Plan.fixed(vjp_engine=engine, chunk=chunk))
-        return _seconds(lambda: trial.vjp_flat(u), jac.x.device) / num / jac.num_samples
+        return _seconds(lambda: trial.vjp_flat(u[:, :num]), jac.x.device) / num / jac.num_samples
 
     jvp_engine, jvp_seconds = _fastest(JVP_TIERS, seconds_per_jvp)
     vjp_engine, vjp_seconds = _fastest(VJP_TIERS, seconds_per_vjp)
-    return Plan(jvp_engine, vjp_engine, chunk, seconds_per_jvp=jvp_seconds, seconds_per_vjp=vjp_seconds)
+    by_width = [
+        (num * jac.num_samples, (seconds_per_jvp(jvp_engine, num) + seconds_per_vjp(vjp_engine, num)) / 2)
+        for num in BLOCKS
+        if num < most
+    ]
+    by_width.append((most * jac.num_samples, (jvp_seconds + vjp_seconds) / 2))
+    return Plan(jvp_engine, vjp_engine, chunk, "auto", jvp_seconds, vjp_seconds, tuple(by_width))
 
 
 def plan_for(f: FeatureMap, x: Tensor) -> Plan:

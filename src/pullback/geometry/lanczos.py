@@ -23,32 +23,21 @@ from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import deflated, orthonormal_rows, randn, row_svd, small
 from pullback.geometry.triplets import Triplets, relative
 
-CHECK_EVERY = 4  # products of a sample between two small SVDs, which narrow blocks would otherwise call too often
-GUARD_SLACK = 10.0
-"""Guard triplets may have residuals this many times those of the answer: they only have to be known."""
+CHECK_EVERY = 4
+"""Products of a sample between two small SVDs, at least; a quarter of the triplets where that is more."""
 NUM_PROBES = 3
 PROBE_STEPS = 2
 
 
 @dataclass(frozen=True)
 class Goal:
-    """When to stop: ``rank`` triplets with relative residuals up to ``tol``, the guard with up to `GUARD_SLACK` times
-    that, or ``max_products`` a sample.
-    """
+    """When to stop: ``guarded`` triplets with relative residuals up to ``tol``, or ``max_products`` a sample."""
 
     rank: int
     guarded: int
     tol: float
     max_products: int
     is_probed: bool
-
-    def is_met(self, residual: Tensor) -> Tensor:
-        """Whether all triplets of a sample are there and good enough: `(B, p)` to `(B,)`."""
-        if residual.shape[-1] < self.guarded:
-            return torch.zeros(len(residual), dtype=torch.bool)
-        limit = torch.full((self.guarded,), self.tol * GUARD_SLACK, dtype=residual.dtype)
-        limit[: self.rank] = self.tol
-        return (residual <= limit).all(-1)
 
 
 def lanczos(jac: JacobianAt, goal: Goal, *, block: int, generator: torch.Generator) -> Triplets:
@@ -121,11 +110,11 @@ class Krylov:
             if min(self.pushed.shape[1], self.pulled.shape[1]) < goal.guarded and not self.is_complete:
                 continue
             is_last = self.is_complete or self.num_products >= goal.max_products
-            if self.num_products < self.num_checked + CHECK_EVERY and not is_last:
+            if self.num_products < self.num_checked + max(CHECK_EVERY, goal.guarded // 4) and not is_last:
                 continue
             self.num_checked = self.num_products
             s, u, v, residual = self.ritz(goal.guarded)
-            is_done = goal.is_met(residual) | is_last
+            is_done = (residual <= goal.tol).all(-1) & (s.shape[1] == goal.guarded) | is_last
             if bool(is_done.any()):
                 u, v = u.to(self.u) @ self.u[:, : u.shape[2]], v.to(self.v) @ self.v[:, : v.shape[2]]
                 return Triplets(u, s, v, residual, is_done), is_done
@@ -216,7 +205,7 @@ def _probe(
     A few power steps of random vectors on (I - U^T U) J (I - V^T V), as in SPEC section 2, with the guard vectors
     deflated too: whatever then exceeds s_rank was missed.
     """
-    is_met = goal.is_met(answer.residual)
+    is_met = (answer.residual <= goal.tol).all(-1)
     missing: list[Tensor | None] = [None] * len(is_met)
     if not goal.is_probed:
         return torch.zeros_like(is_met), missing

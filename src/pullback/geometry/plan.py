@@ -49,6 +49,7 @@ class Plan:
         dtype: ``"auto"`` (that of the map, TF32 off) or ``"tf32"``.
         seconds_per_jvp: For one direction of one sample, as measured, or None.
         seconds_per_vjp: The same for a reverse product.
+        seconds_by_width: Mean of both by the number of pairs in one call, widths rising; empty if not measured.
     """
 
     jvp_engine: JvpEngine
@@ -57,6 +58,7 @@ class Plan:
     dtype: str = "auto"
     seconds_per_jvp: float | None = None
     seconds_per_vjp: float | None = None
+    seconds_by_width: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

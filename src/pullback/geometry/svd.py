@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError, RankError
+from pullback.geometry.cost import best_block
 from pullback.geometry.exact import dense_triplets
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.lanczos import Goal, lanczos
@@ -44,10 +45,10 @@ def top_singular(
         jac: J at one x or at a batch of them.
         rank: How many, 0 to min(D, N).
         method: See above.
-        tol: Largest ``max(|Jv - su|, |J^T u - sv|) / s_1`` over the first ``rank`` triplets.
-        block: Directions of a sample in one step of Lanczos. By default what fills a chunk of the plan together with
-            the batch, 2 to 10: narrow blocks take fewer products, wide ones cheaper ones.
-        guard: Triplets beyond the rank that must converge too, to ten times ``tol``.
+        tol: Largest ``max(|Jv - su|, |J^T u - sv|) / s_1`` over the first ``rank + guard`` triplets.
+        block: Directions of a sample in one step of Lanczos; by default `best_block` of the plan, 1 to 10: narrow
+            blocks take fewer products, wide ones cheaper ones.
+        guard: Triplets beyond the rank that must converge as well.
         max_products: Budget of Lanczos for each sample, apart from probes, ``200 + 40 (rank + guard)`` by default. It
             always takes the two or three blocks without which there would be no ``rank + guard`` triplets.
         generator: For starting vectors and probes; a fixed seed by default.
@@ -78,7 +79,7 @@ def top_singular(
         elif method == "lanczos":
             budget = 200 + 40 * guarded if max_products is None else max_products
             goal = Goal(rank, guarded, tol, budget, is_probed=verify)
-            block = block or min(10, max(2, jac.plan.chunk // jac.num_samples))
+            block = block or best_block(jac.plan, jac.num_samples, guarded)
             found = lanczos(jac, goal, block=min(block, guarded), generator=generator)
         elif method == "power":
             found = power_iteration(jac, rank, generator=generator)

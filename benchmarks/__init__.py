@@ -1,0 +1,1 @@
+"""How fast the answers come, side by side in one process: ``python -m benchmarks --help``."""

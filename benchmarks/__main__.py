@@ -1,0 +1,98 @@
+"""``python -m benchmarks run | compare | plot``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+from tyro.conf import Positional
+
+from benchmarks.record import Record, Row, compared
+
+RANKS = (10, 50)
+
+
+def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, large: bool = False) -> None:
+    """Measure, print the tables, write JSON; tables that are in the file already and not asked for are kept.
+
+    Args:
+        out: JSON file; a run into an existing one replaces the tables it measures.
+        only: Parts to run: accuracy, exact, celebahq, memory, discover, edit, batching, growth, planner, gpu. All but
+            exact and celebahq by default.
+        num: Samples at each timestep of the accuracy tables.
+        large: Also what takes an hour on a CPU: the dense confirmation, and the 256-px architecture.
+    """
+    parts = _parts(num)
+    names = only or tuple(name for name in parts if large or name not in ("exact", "celebahq"))
+    unknown = [name for name in names if name not in parts]
+    if unknown:
+        sys.exit(f"unknown part {', '.join(unknown)}; parts are {', '.join(parts)}")
+    record = Record.load(out) if out.exists() else Record()
+    for name in names:
+        start = time.perf_counter()
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        record.add(parts[name]())
+        record.save(out)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    print(record.markdown())
+
+
+def show(record: Positional[Path]) -> None:
+    """Print the tables of a run.
+
+    Args:
+        record: JSON that `run` wrote.
+    """
+    print(Record.load(record).markdown())
+
+
+def compare(before: Positional[Path], after: Positional[Path]) -> None:
+    """Print ratios of two runs.
+
+    Args:
+        before: JSON of the one.
+        after: JSON of the other.
+    """
+    print(compared(Record.load(before), Record.load(after)))
+
+
+def plot(record: Positional[Path], picture: Positional[Path]) -> None:
+    """Draw growth with rank, image size and batch.
+
+    Args:
+        record: JSON that `run` wrote.
+        picture: PNG to write.
+    """
+    from benchmarks.growth import plot as draw
+
+    draw(Record.load(record), picture)
+
+
+def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
+    from benchmarks import large, memory, pipeline, planner
+    from benchmarks.growth import growth_rows
+    from benchmarks.solvers import portraits_rows
+
+    return {
+        "accuracy": lambda: [row for rank in RANKS for row in portraits_rows(rank=rank, num=num, progress=_say)],
+        "memory": memory.memory_rows,
+        "discover": pipeline.discover_rows,
+        "edit": pipeline.edit_rows,
+        "batching": pipeline.batching_rows,
+        "growth": growth_rows,
+        "planner": planner.planner_rows,
+        "gpu": pipeline.gpu_rows,
+        "exact": large.dense_rows,
+        "celebahq": large.celebahq_rows,
+    }
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"run": run, "show": show, "compare": compare, "plot": plot})

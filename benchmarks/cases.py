@@ -1,0 +1,80 @@
+"""What is measured: the shipped model, and a large published architecture with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import pullback
+from pullback.models import NetworkFeatureMap
+from pullback.types import FeatureMap
+
+
+@dataclass(frozen=True)
+class Case:
+    """A feature map with latents at its timestep.
+
+    Attributes:
+        name: For tables.
+        f: The map.
+        x: Latents, shape `(B, *x_shape)`.
+    """
+
+    name: str
+    f: FeatureMap
+    x: Tensor
+
+
+def portraits(
+    *,
+    t_fractions: Sequence[float] = (0.8, 0.5, 0.2),
+    num: int = 8,
+    first: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> list[Case]:
+    """The shipped model at several t; latents on DDIM trajectories, computed in float32 whatever the dtype."""
+    source = pullback.load("portraits", device=device)
+    model = source.to(dtype=dtype) if dtype != torch.float32 else source
+    cases = []
+    for t_fraction in t_fractions:
+        x = source.sample_latent(t_fraction=t_fraction, seeds=range(first, first + num), num_steps=20)
+        cases.append(Case(f"portraits, t/T {t_fraction:g}", model.feature_map(t_fraction=t_fraction), x.to(dtype)))
+    return cases
+
+
+def celebahq(*, size: int = 256, num: int = 1, device: str = "cpu") -> Case:
+    """The architecture of google/ddpm-celebahq-256 with random weights, at t/T = .8 of noise.
+
+    The weights are drawn as its layers draw them: cost and memory are those of the trained network, spectra are not.
+    """
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = UNet2DModel(
+            sample_size=size,
+            layers_per_block=2,
+            block_out_channels=(128, 128, 256, 256, 512, 512),
+            attention_head_dim=None,  # pyright: ignore[reportArgumentType] - one head, as published
+            down_block_types=("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
+        )
+    f = network_map(network, size=size, device=device)
+    x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
+    return Case(f"ddpm-celebahq-256 architecture, {size} px", f, x)
+
+
+def network_map(network: torch.nn.Module, *, size: int, device: str = "cpu") -> NetworkFeatureMap:
+    """The mid block of a U-Net at t = 800."""
+    return pullback.feature_map(
+        network.to(device),
+        call=lambda net, x, t, cond: net(x, t),
+        t=800,
+        cond=None,
+        layer="mid_block",
+        x_shape=(3, size, size),
+    )

@@ -1,0 +1,113 @@
+"""What people wait for: `discover` to its report by stage, an edit to its picture, and what batching brings."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from benchmarks.cases import Case, celebahq, network_map, portraits
+from benchmarks.growth import small_unet
+from benchmarks.record import Row
+from pullback.api import discover, forecast, load, make_report
+from pullback.api.settings import PageSettings, Settings
+from pullback.directions import local_basis
+from pullback.geometry import Plan, measure_plan
+
+
+def discover_rows() -> list[Row]:
+    """Seconds of each stage of the main job on portraits, default size."""
+    settings, page, model = Settings(), PageSettings(), load("portraits")
+    expected = forecast(model, settings, page)
+    found = discover(model, plan=expected.plan)
+    report = make_report(
+        model, found, source="portraits", command="", page=page, precision=expected.precision, plan=expected.record()
+    )
+    table = "`discover` on portraits, default size, seconds by stage"
+    rows = [
+        Row(table, stage.name, {"seconds": stage.seconds, "products": float(stage.num_products)})
+        for stage in report.stages
+    ]
+    total = sum(stage.seconds for stage in report.stages)
+    return [*rows, Row(table, "in all", {"seconds": total, "forecast": expected.seconds})]
+
+
+def edit_rows(*, num: int = 8) -> list[Row]:
+    """One edit of one picture after loading: from the call to pixels."""
+    model = load("portraits")
+    found = discover(model, num_samples=4, num_held_out=2, rank=4)
+    direction = found[0]
+    f = model.feature_map(t_fraction=0.8)
+    table = "One edit of one picture, after loading"
+
+    def timed(call: Callable[[int], object]) -> float:
+        call(0)
+        seconds = []
+        for seed in range(1, num + 1):
+            start = time.perf_counter()
+            call(seed)
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds)
+
+    def with_basis(seed: int) -> object:
+        local_basis(f, model.sample_latent(t_fraction=0.8, seed=seed), rank=10)
+        return model.edit(seed=seed, direction=direction, scale=[2.0])
+
+    rows = {"v by one product": lambda seed: model.edit(seed=seed, direction=direction, scale=[2.0])}
+    rows |= {"with a basis of rank 10 on the target": with_basis}
+    return [Row(table, name, {"seconds, median": timed(call)}) for name, call in rows.items()]
+
+
+def batching_rows(*, sizes: Sequence[int] = (32, 64, 128), rank: int = 10, num: int = 8) -> list[Row]:
+    """Bases of several samples together against one after the other, by image size, on one architecture."""
+    table = "Batching samples and directions together"
+    rows = [_batching(table, portraits(t_fractions=(0.8,), num=num)[0], rank)]
+    for size in sizes:
+        network = small_unet(size)
+        x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1))
+        rows.append(_batching(table, Case(f"random U-Net, {size} px", network_map(network, size=size), x), rank))
+    return rows
+
+
+def _batching(table: str, case: Case, rank: int) -> Row:
+    alone, together = measure_plan(case.f, case.x[0]), measure_plan(case.f, case.x)
+
+    def one_at_a_time() -> None:
+        for x in case.x:
+            local_basis(case.f, x, rank=rank, plan=alone)
+
+    singly, batched, unbatched = (
+        _seconds(one_at_a_time),
+        _seconds(lambda: local_basis(case.f, case.x, rank=rank, plan=together)),
+        _seconds(lambda: [local_basis(case.f, x, rank=rank, plan=Plan.fixed("loop", "loop", chunk=1)) for x in case.x]),
+    )
+    figures = {"one product at a time, s": unbatched, "one sample at a time, s": singly, "together, s": batched}
+    figures |= {"gain": singly / batched, "gain on one product at a time": unbatched / batched}
+    return Row(table, case.name, figures)
+
+
+def gpu_rows() -> list[Row]:
+    """One verified k = 50 basis at 256 px on a GPU, against 2k plain forward passes of the encoder."""
+    table = "k = 50 at 256 px on a GPU"
+    name = "ddpm-celebahq-256 architecture, verified in float32"
+    if not torch.cuda.is_available():
+        return [Row(table, name, {"seconds": None, "over 2k encoder passes": None}, "no GPU on this machine")]
+    case = celebahq(device="cuda")
+    plan = measure_plan(case.f, case.x[0], chunk=32)
+    with torch.no_grad():
+        forward = _seconds(lambda: [case.f(case.x) for _ in range(100)])
+    local_basis(case.f, case.x[0], rank=5, plan=plan)
+    seconds = _seconds(lambda: local_basis(case.f, case.x[0], rank=50, plan=plan))
+    return [Row(table, name, {"seconds": seconds, "over 2k encoder passes": seconds / forward})]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

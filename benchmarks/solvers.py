@@ -1,0 +1,190 @@
+"""Ways to the top k singular triplets, each with its products, seconds, worst angle and residual."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, svds
+from torch import Tensor
+
+from benchmarks.cases import Case, portraits
+from benchmarks.record import Figure, Row
+from pullback.errors import NotConvergedWarning
+from pullback.geometry import JacobianAt, Plan, TangentBasis, measure_plan, principal_angles, top_singular
+from pullback.geometry.power import power_iteration
+
+TOL = 1e-3
+DEGREES = 180 / np.pi
+PUBLISHED_CHUNK = 25
+Solver = Callable[[JacobianAt, int], tuple[Tensor, Tensor, Tensor]]
+"""J at one latent and a rank to u `(k, D)`, s `(k,)`, v `(k, N)`."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one solver did at one latent."""
+
+    products: int
+    seconds: float
+    angle_deg: float
+    residual: float
+
+
+def lanczos(*, verify: bool = True, block: int | None = None) -> Solver:
+    """Ours, as `local_basis` runs it."""
+
+    def run(jac: JacobianAt, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+        basis = top_singular(jac, rank, tol=TOL, verify=verify, block=block)
+        return basis.u, basis.s, basis.v.flatten(1)
+
+    return run
+
+
+def published(*, max_iterations: int = 50, is_stop_sign_free: bool = False, until_residual: bool = False) -> Solver:
+    """The published block power iteration, with its last rotation, which costs 2 k products, left in."""
+
+    def run(jac: JacobianAt, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+        found = power_iteration(
+            jac,
+            rank,
+            generator=torch.Generator().manual_seed(0),
+            max_iterations=max_iterations,
+            is_stop_sign_free=is_stop_sign_free,
+            residual_tol=TOL if until_residual else None,
+        )
+        return found.u[0], found.s[0], found.v[0]
+
+    return run
+
+
+def scipy_solver(name: str) -> Solver:
+    """``svds`` of scipy, one product at a time; its tolerance is on s alone, so that it is set to a tenth of ours."""
+
+    def run(jac: JacobianAt, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+        def push(v: np.ndarray) -> np.ndarray:
+            return jac.jvp_flat(torch.from_numpy(np.asarray(v, np.float32)).reshape(1, 1, -1)).numpy().ravel()
+
+        def pull(u: np.ndarray) -> np.ndarray:
+            return jac.vjp_flat(torch.from_numpy(np.asarray(u, np.float32)).reshape(1, 1, -1)).numpy().ravel()
+
+        operator = LinearOperator((jac.dim_h, jac.dim_x), matvec=push, rmatvec=pull, dtype=np.float32)  # pyright: ignore[reportCallIssue]
+        found = svds(operator, k=rank, tol=TOL / 10, solver=name, rng=np.random.default_rng(0))  # pyright: ignore[reportArgumentType] - the stub asks for an int
+        u, s, vt = (np.asarray(part) for part in found)
+        order = np.argsort(-s)
+        u, s, v = (torch.from_numpy(np.ascontiguousarray(part[order])) for part in (u.T, s, vt))
+        return u, s, v
+
+    return run
+
+
+SOLVERS: dict[str, Solver] = {
+    "ours, verified": lanczos(),
+    "ours, without the probe": lanczos(verify=False),
+    "published, as its driver runs it (50 iterations)": published(),
+    "published, stop test mended": published(is_stop_sign_free=True),
+    "published, until our residual": published(max_iterations=400, until_residual=True),
+    "scipy PROPACK": scipy_solver("propack"),
+    "scipy ARPACK": scipy_solver("arpack"),
+}
+
+
+def true_bases(case: Case, rank: int) -> list[TangentBasis]:
+    """The truth: Lanczos in the precision of the case, to 1e-9 in float64 and to 1e-5 in float32."""
+    tol = 1e-9 if case.f.dtype == torch.float64 else 1e-5
+    return [
+        top_singular(JacobianAt(case.f, x), rank, tol=tol, max_products=40 * rank + 2000, verify=False) for x in case.x
+    ]
+
+
+def dense_angle(case: Case, truth: TangentBasis) -> float:
+    """Largest angle in degrees between a true basis and the SVD of the whole matrix at the first latent."""
+    dense = top_singular(JacobianAt(case.f, case.x[0], plan=Plan.fixed(chunk=32)), truth.rank, method="dense")
+    return DEGREES * max(
+        float(principal_angles(truth.u, dense.u).max()),
+        float(principal_angles(truth.v.flatten(1), dense.v.flatten(1)).max()),
+    )
+
+
+def run_trial(case: Case, index: int, rank: int, solver: Solver, truth: TangentBasis, plan: Plan) -> Trial:
+    """One solver at one latent; its residual and angle are measured afterwards, and cost it nothing."""
+    jac = JacobianAt(case.f, case.x[index], plan=plan)
+    start = time.perf_counter()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotConvergedWarning)
+        u, s, v = solver(jac, rank)
+    seconds = time.perf_counter() - start
+    products = jac.products.total
+    worst = max(
+        float(principal_angles(u.double(), truth.u.double()).max()),
+        float(principal_angles(v.double(), truth.v.flatten(1).double()).max()),
+    )
+    return Trial(products, seconds, DEGREES * worst, residual_of(jac, u, s, v))
+
+
+def residual_of(jac: JacobianAt, u: Tensor, s: Tensor, v: Tensor) -> float:
+    """``max(|J v - s u|, |J^T u - s v|) / s_1`` over the triplets, by products of its own."""
+    right = jac.jvp_flat(v[None].float().to(jac.x))[0] - s[:, None] * u
+    left = jac.vjp_flat(u[None].float().to(jac.x))[0] - s[:, None] * v
+    return max(float(torch.linalg.vector_norm(part, dim=1).max()) for part in (right, left)) / float(s.max())
+
+
+def portraits_rows(*, rank: int, num: int, progress: Callable[[str], None]) -> list[Row]:
+    """The main table on the shipped model at three timesteps, for every solver."""
+    cases, exact = portraits(num=num), portraits(num=num, dtype=torch.float64)
+    table = f"Portraits, k = {rank}, {num} samples x 3 timesteps, one sample at a time"
+    return accuracy_rows(cases, exact, rank=rank, names=tuple(SOLVERS), progress=progress, table=table)
+
+
+def accuracy_rows(
+    cases: Sequence[Case],
+    exact: Sequence[Case],
+    *,
+    rank: int,
+    names: Sequence[str],
+    progress: Callable[[str], None],
+    table: str,
+) -> list[Row]:
+    """The main table: every solver at every latent of every case, as means, and times as ratios to ours.
+
+    Args:
+        cases: Float32 maps and latents.
+        exact: The same in float64, for the truth.
+        rank: k.
+        names: Which of `SOLVERS`.
+        progress: Told what is being measured.
+        table: Name of the table.
+    """
+    trials: dict[str, list[Trial]] = {name: [] for name in names}
+    for case, precise in zip(cases, exact, strict=True):
+        truth = true_bases(precise, rank)
+        plan = measure_plan(case.f, case.x[0])
+        theirs = Plan.fixed(plan.jvp_engine, plan.vjp_engine, chunk=PUBLISHED_CHUNK)
+        for index in range(len(case.x)):
+            for name in names:
+                progress(f"{case.name}, rank {rank}, sample {index}, {name}")
+                used = theirs if name.startswith("published") else plan
+                trials[name].append(run_trial(case, index, rank, SOLVERS[name], truth[index], used))
+    ours = [trial.seconds for trial in trials[names[0]]]
+    return [Row(table, name, _figures(trials[name], ours, rank)) for name in names]
+
+
+def _figures(trials: Sequence[Trial], ours: Sequence[float], rank: int) -> dict[str, Figure]:
+    products, seconds = [t.products for t in trials], [t.seconds for t in trials]
+    ratios = [theirs / mine for theirs, mine in zip(seconds, ours, strict=True)]
+    spread = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
+    return {
+        "products": statistics.fmean(products),
+        "products / 2k": statistics.fmean(products) / (2 * rank),
+        "worst angle, deg": max(t.angle_deg for t in trials),
+        "worst residual": max(t.residual for t in trials),
+        "seconds, median": statistics.median(seconds),
+        "time / ours, median": statistics.median(ratios),
+        "quartiles of that": f"{spread[0]:.2g}-{spread[2]:.2g}",
+        "ms a product": 1000 * sum(seconds) / sum(products),
+    }

@@ -1,0 +1,60 @@
+"""The planner's arithmetic: no clock is read here."""
+
+import pytest
+import torch
+
+from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
+from pullback.geometry.cost import BLOCKS, best_block, expected_products, seconds_per_product
+from pullback.testing import ConvMap, planted_spectrum
+
+WIDTHS = ((1, 4.0), (2, 3.0), (4, 1.0), (16, 0.5))
+
+
+def plan(widths=WIDTHS, chunk=16):
+    return Plan("vmap", "vmap", chunk, seconds_per_jvp=2.0, seconds_per_vjp=1.0, seconds_by_width=widths)
+
+
+def test_products_grow_with_rank_and_with_the_width_of_the_block():
+    counts = [[expected_products(guarded, block) for block in BLOCKS] for guarded in (6, 15, 55)]
+    assert all(row == sorted(row) for row in counts)
+    assert all(list(column) == sorted(column) for column in zip(*counts, strict=True))
+    assert expected_products(15, 1) - expected_products(15, 1, verify=False) == 15
+
+
+@pytest.mark.parametrize(("width", "seconds"), [(1, 4.0), (3, 3.0), (15, 1.0), (16, 0.5), (100, 0.5)])
+def test_a_width_costs_what_the_nearest_smaller_one_did(width, seconds):
+    assert seconds_per_product(plan(), width) == seconds
+
+
+def test_without_widths_the_mean_of_both_kinds_counts():
+    assert seconds_per_product(plan(widths=()), 4) == 1.5
+    assert seconds_per_product(Plan.fixed(), 4) == 1.0
+
+
+def test_the_block_is_wide_where_products_alone_are_dear_and_narrow_where_a_batch_fills_the_call():
+    assert best_block(plan(), 1, 15) == 4
+    assert best_block(plan(), 16, 15) == 1
+    assert best_block(plan(widths=((1, 1.0), (16, 1.0))), 1, 15) == 1
+    assert best_block(plan(), 1, 2) <= 2
+
+
+def test_the_measured_plan_knows_its_widths_and_the_solver_follows_it():
+    f = ConvMap(dtype=torch.float32)
+    measured = measure_plan(f, torch.zeros(2, 3, 8, 8), chunk=8)
+    widths = [width for width, _ in measured.seconds_by_width]
+    assert widths == [2, 4, 6, 8]
+    assert all(seconds > 0 for _, seconds in measured.seconds_by_width)
+    g = planted_spectrum(torch.logspace(0, -2, 60).tolist(), dim_x=200, dim_h=150)
+    narrow, wide = (
+        top_singular(JacobianAt(g, torch.zeros(200, dtype=torch.float64), plan=p), 10).products.total
+        for p in (plan(widths=((1, 1.0), (16, 1.0))), plan())
+    )
+    assert narrow < wide
+
+
+def test_the_expected_products_are_those_of_a_decaying_spectrum():
+    f = planted_spectrum(torch.logspace(0, -2, 120).tolist(), dim_x=600, dim_h=500)
+    jac = JacobianAt(f, torch.zeros(600, dtype=torch.float64))
+    for rank in (10, 24, 50):
+        products = top_singular(jac, rank, block=1, verify=False).products.total
+        assert 0.5 < products / expected_products(rank + 5, 1, verify=False) < 1.5
