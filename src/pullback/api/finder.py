@@ -34,7 +34,7 @@ def discover(
     seed: int = 0,
     num_steps: int = 20,
     tol: float = 1e-3,
-    batch: int = 4,
+    batch: int = 8,
     cond: Any = None,
     plan: Plan | None = None,
     progress: Report = silent,
