@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pullback.directions.controls import pca_of_h, random_h, random_x, rotated
+    from pullback.directions.estimators import Estimate, Task, directions_of, estimate
     from pullback.directions.global_ import global_directions
     from pullback.directions.held_out import agreement, agreement_null, with_agreement
     from pullback.directions.local import local_basis
+    from pullback.directions.pca import incremental_pca_of_h, pca_of_perturbed
     from pullback.directions.reproducibility import Reproducibility, split_half
     from pullback.directions.store import load_directions, save_directions
     from pullback.directions.subspace import frechet_directions
@@ -18,15 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Direction",
+    "Estimate",
     "Reproducibility",
+    "Task",
     "agreement",
     "agreement_null",
     "canonical",
+    "directions_of",
+    "estimate",
     "frechet_directions",
     "global_directions",
+    "incremental_pca_of_h",
     "load_directions",
     "local_basis",
     "pca_of_h",
+    "pca_of_perturbed",
     "random_h",
     "random_x",
     "rotated",
@@ -37,15 +45,21 @@ __all__ = [
 
 _HOMES = {
     "Direction": "types",
+    "Estimate": "estimators",
     "Reproducibility": "reproducibility",
+    "Task": "estimators",
     "agreement": "held_out",
     "agreement_null": "held_out",
     "canonical": "ties",
+    "directions_of": "estimators",
+    "estimate": "estimators",
     "frechet_directions": "subspace",
     "global_directions": "global_",
+    "incremental_pca_of_h": "pca",
     "load_directions": "store",
     "local_basis": "local",
     "pca_of_h": "controls",
+    "pca_of_perturbed": "pca",
     "random_h": "controls",
     "random_x": "controls",
     "rotated": "controls",

@@ -1,0 +1,279 @@
+"""Ten ways to find directions, behind one call: the pullback and its rivals.
+
+A direction of H is applied by injection, or becomes one of X by one reverse product of the estimate's ``f``; one of X
+is added to x. What a number of directions costs is recorded with it, so that methods can be compared at equal cost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pullback.directions.controls import pca_of_h, random_h, random_x
+from pullback.directions.global_ import Match, global_directions
+from pullback.directions.local import local_basis
+from pullback.directions.pca import incremental_pca_of_h, pca_of_perturbed
+from pullback.directions.types import Direction
+from pullback.errors import OptionError
+from pullback.geometry.plan import Plan
+from pullback.geometry.tangent import TangentBasis
+from pullback.models import Denoiser
+from pullback.models.output_map import DecoderMap, OutputMap
+from pullback.models.schedule import Time
+from pullback.types import FeatureMap, Pool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an estimate took; a product is one Jv or J^T u of one sample, a pass one evaluation of one sample.
+
+    Attributes:
+        encoder_products: Products of the network up to h.
+        network_products: Products of the whole network.
+        encoder_passes: Evaluations of h.
+    """
+
+    encoder_products: int = 0
+    network_products: int = 0
+    encoder_passes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Directions with the map that applies them.
+
+    Attributes:
+        directions: At most as many as were asked for.
+        f: The map whose ``J^T u`` makes a direction of H one of X at a sample. Directions of X do not need it.
+        cost: What they took.
+        bases: Local bases that they were made from, empty for methods without Jacobian.
+    """
+
+    directions: tuple[Direction, ...]
+    f: FeatureMap
+    cost: Cost
+    bases: tuple[TangentBasis, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What to find directions of, the same for every estimator.
+
+    Attributes:
+        den: The model.
+        x: One latent at t, `x_shape`: local directions. Or two and more, `(B, *x_shape)`: global ones.
+        t: Their timestep.
+        rank: How many directions; local bases are of this rank too.
+        layer: Path of the feature layer, where h matters.
+        pool: Pooling of h.
+        cond: Condition.
+        match: How local directions become global ones.
+        tol: Largest residual of a local basis.
+        batch: Samples that go through the network together.
+        size: Of a perturbation, for ``"pca_perturbed"``.
+        num_perturbations: For each sample, for ``"pca_perturbed"``.
+        plan: How products are computed; measured if None.
+        seed: Of starting vectors, perturbations and random directions.
+    """
+
+    den: Denoiser
+    x: Tensor
+    t: Time
+    rank: int = 10
+    layer: str | None = None
+    pool: Pool = "none"
+    cond: Any = None
+    match: Match = "nearest"
+    tol: float = 1e-3
+    batch: int = 4
+    size: float = 0.1
+    num_perturbations: int = 64
+    plan: Plan | None = None
+    seed: int = 0
+
+    @property
+    def samples(self) -> Tensor:
+        """The latents as a batch."""
+        return self.x if self.x.ndim > len(self.den.x_shape) else self.x[None]
+
+    def feature_map(self, pool: Pool | None = None) -> FeatureMap:
+        """The map x -> h of the task."""
+        return self.den.feature_map(t=self.t, layer=self.layer, pool=pool or self.pool, cond=self.cond)
+
+    def generator(self) -> torch.Generator:
+        """A fresh generator of the task's seed."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+def estimate(name: str, task: Task) -> Estimate:
+    """Directions by one of ten methods.
+
+    =====================  =======================================================  =====  ==================
+    name                   what                                                     space  reference
+    =====================  =======================================================  =====  ==================
+    ``pullback``           u of dh/dx, pooled as the task says                      H      2307.12868
+    ``pullback_pooled``    u of dh/dx, h sum-pooled                                 H      2302.12469
+    ``eps``                u of d eps/dx                                            H*
+    ``x0``                 u of d x0/dx, the posterior mean                         H*     as LOCO-Edit
+    ``decoder``            right vectors of d eps/dh, x and skips held fixed        H      2303.11073
+    ``pca``                axes of h over samples                                   H      2004.02546
+    ``incremental_pca``    the same, a batch at a time                              H      Ross et al. 2008
+    ``pca_perturbed``      axes of h over perturbations of samples                  H
+    ``random_h``           independent random directions                            H
+    ``random_x``           the same                                                 X
+    =====================  =======================================================  =====  ==================
+
+    H*: the "h" of the map is its output; ``Estimate.f`` is that map, and one product of it makes v.
+
+    Args:
+        name: Of the method.
+        task: What to find directions of.
+
+    Returns:
+        The directions, their map and their cost. Their ``origin["estimator"]`` is the name.
+
+    Raises:
+        OptionError: If there is no such method, or a mean over samples is asked of too few.
+        RankError: If the rank does not fit.
+        ShapeError: If x is no latent of the model.
+
+    Example:
+        >>> from pullback.models import toy_denoiser
+        >>> den = toy_denoiser()
+        >>> task = Task(den, den.sample_latent(t=600, seed=0), 600, rank=2, plan=Plan.fixed())
+        >>> found = estimate("x0", task)
+        >>> len(found.directions), found.directions[0].origin["estimator"]
+        (2, 'x0')
+    """
+    if name not in ESTIMATORS:
+        raise OptionError(
+            wanted=f"an estimator among {', '.join(ESTIMATORS)}", got=repr(name), hint="pullback is the method itself"
+        )
+    task.den.check_finite(task.samples)
+    found = ESTIMATORS[name](task)
+    named = (dataclasses.replace(each, origin={**each.origin, "estimator": name}) for each in found.directions)
+    return dataclasses.replace(found, directions=tuple(named))
+
+
+def directions_of(basis: TangentBasis, *, estimator: str = "local") -> list[Direction]:
+    """The u of one sample's basis as directions of H, by falling s.
+
+    Example:
+        >>> from pullback.testing import UnitMap
+        >>> basis = local_basis(UnitMap(3), torch.tensor([0.0, 0.0, 2.0]).double(), rank=2)
+        >>> [(each.index, each.cluster) for each in directions_of(basis)]
+        [(0, (0, 1)), (1, (0, 1))]
+    """
+    clusters = basis.sample(0).clusters
+    return [
+        Direction(
+            vector=u.clone(),
+            space="H",
+            origin={**basis.origin, "estimator": estimator, "rank": basis.rank},
+            s=float(s),
+            index=index,
+            cluster=next(cluster for cluster in clusters if index in cluster),
+        )
+        for index, (u, s) in enumerate(zip(basis.sample(0).u, basis.sample(0).s, strict=True))
+    ]
+
+
+def _shared(bases: Sequence[TangentBasis], task: Task) -> list[Direction]:
+    """Local directions of one sample, global ones of several."""
+    if len(bases) == 1:
+        return directions_of(bases[0])
+    return global_directions(bases, rank=task.rank, match=task.match)
+
+
+def _by_jacobian(f: FeatureMap, task: Task, *, is_whole: bool) -> Estimate:
+    bases: list[TangentBasis] = []
+    generator = task.generator()
+    for part in task.samples.split(task.batch):
+        basis = local_basis(f, part, rank=task.rank, tol=task.tol, generator=generator, plan=task.plan)
+        bases += basis.samples()
+    products = sum(basis.products.total for basis in bases)
+    cost = Cost(network_products=products) if is_whole else Cost(encoder_products=products)
+    return Estimate(tuple(_shared(bases, task)), f, cost, tuple(bases))
+
+
+def _pullback(task: Task) -> Estimate:
+    return _by_jacobian(task.feature_map(), task, is_whole=False)
+
+
+def _pullback_pooled(task: Task) -> Estimate:
+    return _by_jacobian(task.feature_map("sum"), task, is_whole=False)
+
+
+def _eps(task: Task) -> Estimate:
+    return _by_jacobian(OutputMap(task.den, t=task.t, kind="eps", cond=task.cond), task, is_whole=True)
+
+
+def _x0(task: Task) -> Estimate:
+    return _by_jacobian(OutputMap(task.den, t=task.t, kind="x0", cond=task.cond), task, is_whole=True)
+
+
+def _decoder(task: Task) -> Estimate:
+    f, bases, generator = task.feature_map("none"), [], task.generator()
+    for x in task.samples:
+        decoder = DecoderMap(task.den, x, t=task.t, layer=task.layer, cond=task.cond)
+        plan = task.plan or Plan.fixed()  # every sample has a map of its own: measuring each would cost more
+        basis = local_basis(decoder, decoder.start, rank=task.rank, tol=task.tol, generator=generator, plan=plan)
+        swapped = dataclasses.replace(basis, u=basis.v.flatten(1), v=basis.u.unflatten(1, task.den.x_shape))
+        bases.append(dataclasses.replace(swapped, origin=dict(f.origin)))  # its right vectors live in H
+    cost = Cost(network_products=sum(basis.products.total for basis in bases))
+    return Estimate(tuple(_shared(bases, task)), f, cost, tuple(bases))
+
+
+def _pca(task: Task) -> Estimate:
+    f = task.feature_map()
+    found = pca_of_h(f, task.samples, rank=task.rank, batch=task.batch)
+    return Estimate(tuple(found), f, Cost(encoder_passes=len(task.samples)))
+
+
+def _incremental_pca(task: Task) -> Estimate:
+    f = task.feature_map()
+    found = incremental_pca_of_h(f, task.samples.split(max(task.batch, 2)), rank=task.rank)
+    return Estimate(tuple(found), f, Cost(encoder_passes=len(task.samples)))
+
+
+def _pca_perturbed(task: Task) -> Estimate:
+    f = task.feature_map()
+    found = pca_of_perturbed(
+        f,
+        task.samples,
+        rank=task.rank,
+        size=task.size,
+        num_perturbations=task.num_perturbations,
+        batch=task.batch,
+        generator=task.generator(),
+    )
+    return Estimate(tuple(found), f, Cost(encoder_passes=len(task.samples) * task.num_perturbations))
+
+
+def _random_h(task: Task) -> Estimate:
+    f = task.feature_map()
+    return Estimate(tuple(random_h(f, rank=task.rank, generator=task.generator())), f, Cost())
+
+
+def _random_x(task: Task) -> Estimate:
+    f = task.feature_map()
+    return Estimate(tuple(random_x(f, rank=task.rank, generator=task.generator())), f, Cost())
+
+
+ESTIMATORS: dict[str, Callable[[Task], Estimate]] = {
+    "pullback": _pullback,
+    "pullback_pooled": _pullback_pooled,
+    "eps": _eps,
+    "x0": _x0,
+    "decoder": _decoder,
+    "pca": _pca,
+    "incremental_pca": _incremental_pca,
+    "pca_perturbed": _pca_perturbed,
+    "random_h": _random_h,
+    "random_x": _random_x,
+}

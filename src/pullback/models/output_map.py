@@ -1,0 +1,189 @@
+"""Other maps of the same network: from x to what it predicts, and from h to what it predicts."""
+
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from pullback.errors import OptionError, ShapeError
+from pullback.models.conditions import Condition
+from pullback.models.denoiser import Denoiser
+from pullback.models.layers import read_output
+from pullback.models.schedule import Time
+from pullback.models.scope import borrowed, contiguous_group_norms
+
+Kind = Literal["eps", "x0"]
+
+
+class OutputMap:
+    """``x -> eps(x)``, or ``x -> x0(x)``, at fixed t and condition, as a feature map.
+
+    Its J is d eps/dx or d x0/dx, the posterior mean's; a call costs the whole network. Of a guided condition the
+    conditional pass alone is used, as for h.
+
+    Attributes:
+        den: The model.
+        t: Timestep.
+        kind: ``"eps"`` or ``"x0"``, which is also the name of the layer in ``origin``.
+
+    >>> from pullback.models import toy_denoiser
+    >>> f = OutputMap(toy_denoiser(), t=600, kind="x0")
+    >>> f(torch.zeros(2, 3, 8, 8)).shape, f.origin["layer"]
+    (torch.Size([2, 3, 8, 8]), 'x0')
+
+    Raises:
+        OptionError: If the kind is unknown, or t is outside the schedule.
+    """
+
+    def __init__(self, den: Denoiser, *, t: Time, kind: Kind = "eps", cond: Any = None) -> None:
+        self.den, self.kind, self.t = den, _known(kind), den.schedule.check(t)
+        self._base = den.feature_map(t=t, cond=cond)
+        self._modules = tuple(den.network.modules())
+        cond = den.resolve(cond)
+        self._cond = cond.conditional() if isinstance(cond, Condition) else cond
+        self.x_shape: tuple[int, ...] = den.x_shape
+        self.h_shape: tuple[int, ...] = den.x_shape
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Return the prediction `(B, *x_shape)` of x `(B, *x_shape)`."""
+        self.den.check(x)
+        mended = contiguous_group_norms(self._modules) if torch.is_grad_enabled() and x.requires_grad else nullcontext()
+        with borrowed(self.den.network, self._modules), mended:
+            return getattr(self.den, self.kind)(x, self.t, self._cond)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network."""
+        return self.den.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.den.device
+
+    @property
+    def origin(self) -> Mapping[str, str | int | float]:
+        """As for the feature map at this t, with the output as layer."""
+        return {**self._base.origin, "layer": self.kind, "pool": "none"}
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the weights."""
+        return self.den.network.parameters()
+
+    def forward_mode(self) -> AbstractContextManager[object]:
+        """Scope in which forward derivatives exist."""
+        return self._base.forward_mode()
+
+
+class DecoderMap:
+    """``h -> eps`` (or x0) with x and all skips held fixed: what the decoder alone makes of the feature  (2303.11073).
+
+    Its "x" is h, and so the right vectors of its J live in H. The encoder runs at the fixed latent, for the skips; a
+    hook then puts the given h in the place of the layer's output. A call costs the whole network.
+
+    Attributes:
+        den: The model.
+        latent: The fixed x, shape `x_shape` of the model.
+        layer: Path of the feature layer.
+        start: h at the latent, where J is taken: `x_shape` of this map.
+
+    >>> from pullback.models import toy_denoiser
+    >>> den = toy_denoiser()
+    >>> f = DecoderMap(den, den.sample_latent(t=600, seed=0), t=600)
+    >>> f.x_shape, f.h_shape
+    ((16, 4, 4), (3, 8, 8))
+
+    Raises:
+        OptionError: If the kind is unknown.
+        ShapeError: If the latent has another shape.
+        LayerError: If there is no such layer.
+    """
+
+    def __init__(
+        self, den: Denoiser, latent: Tensor, *, t: Time, kind: Kind = "eps", layer: str | None = None, cond: Any = None
+    ) -> None:
+        if tuple(latent.shape) != den.x_shape:
+            raise ShapeError(
+                wanted=f"one latent of shape {den.x_shape}", got=str(tuple(latent.shape)), hint="make a map a sample"
+            )
+        self.den, self.latent = den, latent.detach().to(den.device, den.dtype)
+        self._out = OutputMap(den, t=t, kind=kind, cond=cond)
+        self._encoder = den.feature_map(t=t, layer=layer, cond=cond)
+        self.layer = self._encoder.layer
+        self._layer = dict(den.network.named_modules())[self.layer]
+        with torch.no_grad():
+            self.start = self._encoder(self.latent[None])[0]
+        self.x_shape: tuple[int, ...] = tuple(self.start.shape)
+        self.h_shape: tuple[int, ...] = den.x_shape
+
+    def __call__(self, h: Tensor, /) -> Tensor:
+        """Return the prediction `(B, *h_shape)` made of features `(B, *x_shape)`."""
+        if tuple(h.shape[1:]) != self.x_shape:
+            raise ShapeError(
+                wanted=f"features of shape (B, {str(self.x_shape)[1:]}",
+                got=str(tuple(h.shape)),
+                hint="start from .start",
+            )
+        mended = contiguous_group_norms(tuple(self.den.network.modules())) if h.requires_grad else nullcontext()
+        with borrowed(self.den.network, tuple(self.den.network.modules())), mended, replaced(self._layer, h):
+            return self._out(self.latent.expand(len(h), *self.latent.shape))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network."""
+        return self.den.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.den.device
+
+    @property
+    def origin(self) -> Mapping[str, str | int | float]:
+        """As for the feature map, with the output that is differentiated."""
+        return {**self._encoder.origin, "output": self._out.kind}
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the weights."""
+        return self.den.network.parameters()
+
+    def forward_mode(self) -> AbstractContextManager[object]:
+        """Scope in which forward derivatives exist."""
+        return self._out.forward_mode()
+
+
+@contextmanager
+def replaced(layer: nn.Module, h: Tensor) -> Generator[None]:
+    """Scope in which ``layer`` outputs ``h``, on this thread; the hook is gone afterwards, whatever happens."""
+    thread = threading.get_ident()
+
+    def put(module: nn.Module, args: object, output: object) -> object:
+        return write_output(output, module, h) if threading.get_ident() == thread else output
+
+    handle = layer.register_forward_hook(put)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def write_output(output: object, layer: nn.Module, h: Tensor) -> object:
+    """Return what a layer returned with ``h`` in the place of its feature tensor; see ``read_output``.
+
+    >>> write_output((torch.zeros(1, 2), "skips"), nn.Identity(), torch.ones(1, 2))
+    (tensor([[1., 1.]]), 'skips')
+    """
+    if isinstance(output, Tensor):
+        return h
+    feature = read_output(output, layer)
+    parts = list(output.to_tuple() if hasattr(output, "to_tuple") else output)  # pyright: ignore
+    return tuple(h if part is feature else part for part in parts)
+
+
+def _known(kind: str) -> str:
+    if kind not in get_args(Kind):
+        raise OptionError(wanted="kind eps or x0", got=repr(kind), hint="eps is the noise that the prediction implies")
+    return kind
