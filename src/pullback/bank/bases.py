@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pullback.bank.unit import Unit, digest_of_latent
 from pullback.bank.work import Answer
@@ -116,6 +116,6 @@ def basis_of(answer: Answer, f: FeatureMap) -> TangentBasis:
     )
 
 
-def _plan_of(record: Sequence[object]) -> dict[str, object]:
+def _plan_of(record: Sequence[Any]) -> dict[str, Any]:
     names = ("jvp_engine", "vjp_engine", "chunk", "dtype")
     return dict(zip(names, record, strict=True))

@@ -65,9 +65,7 @@ class Request:
                     wanted=f"{name} of at least {least}", got=repr(getattr(self, name)), hint="see --help"
                 )
         if not self.t_fractions or not all(0 < t <= 1 for t in self.t_fractions):
-            raise OptionError(
-                wanted="shares of T above 0, at most 1", got=f"{self.t_fractions}", hint="such as 0.8,0.5"
-            )
+            raise OptionError(wanted="shares of T in (0, 1]", got=f"{self.t_fractions}", hint="such as 0.8,0.5")
         if self.dtype not in ("float32", "float64", "bfloat16", "float16") or not self.tol > 0:
             raise OptionError(wanted="a float dtype and tol > 0", got=f"{self.dtype}, {self.tol}", hint="float32, 1e-3")
 

@@ -190,6 +190,11 @@ class Writer:
         finally:
             self._journal.close()
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether all that was added is on disk."""
+        return not self._buffer
+
     def add(self, answers: Sequence[Answer]) -> bool:
         """Takes the answers of one group, and writes a shard when enough have come together; returns whether it did."""
         before = self._num_shards

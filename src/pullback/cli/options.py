@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
+from pullback.cli.bank_options import BankOptions
+
 PoolName = Literal["none", "sum", "sum2", "sum4"]
 DtypeName = Literal["float32", "float64", "bfloat16", "float16"]
 ModelName = Annotated[Positional[str], arg(metavar="[MODEL]")]
@@ -122,4 +124,5 @@ Command = (
     | Annotated[Edit, subcommand("edit")]
     | Annotated[Label, subcommand("label")]
     | Annotated[Models, subcommand("models")]
+    | Annotated[BankOptions, subcommand("bank")]
 )

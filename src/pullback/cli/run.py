@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from pullback.cli.bank_options import BankOptions
 from pullback.cli.options import Command, Discover, Edit, Label
 from pullback.cli.terminal import complain, hint, log
 from pullback.errors import PullbackError
@@ -58,7 +59,7 @@ def parse(arguments: Sequence[str] | None = None) -> Command:
 
 def _guarded(command: Command) -> int:
     try:
-        _dispatch(command)
+        return _dispatch(command) or 0
     except PullbackError as error:
         complain(error)
         return 2
@@ -72,10 +73,9 @@ def _guarded(command: Command) -> int:
         log(f"error: wanted to use{where or ' a file'}\n       got {error.strerror or error}")
         hint(HINTS.get(error.errno or 0, "what was there before is as it was; try again"))
         return 2
-    return 0
 
 
-def _dispatch(command: Command) -> None:
+def _dispatch(command: Command) -> int | None:
     if isinstance(command, Discover):
         from pullback.cli.discover import run_discover
 
@@ -88,10 +88,15 @@ def _dispatch(command: Command) -> None:
         from pullback.cli.label import run_label
 
         run_label(command)
+    elif isinstance(command, BankOptions):
+        from pullback.cli.bank import run_bank
+
+        return run_bank(command)
     else:
         from pullback.cli.models import run_models
 
         run_models()
+    return None
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:

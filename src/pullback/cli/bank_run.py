@@ -1,0 +1,188 @@
+"""``pullback bank run``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pullback.cli.bank_options import BankRun
+from pullback.cli.terminal import Bars, hint, log, out
+from pullback.errors import OptionError
+
+if TYPE_CHECKING:
+    from pullback.bank import Bank
+    from pullback.bank.request import BasisWork, Request
+
+STOPPED = 130
+NUM_SKETCHED = 3
+"""Bases on which the error of a sketch is measured before a run."""
+
+
+def run_run(options: BankRun) -> int:
+    """Computes what is missing; prints the content digest."""
+    from pullback.bank import Bank, Part
+    from pullback.bank.contents import content_digest
+    from pullback.bank.request import ModelWork, request_from
+
+    part = Part.parse(options.shard)
+    bank, work = _begun(options)
+    request = request_from(bank.settings.request)
+    make_work = ModelWork(request, bank.settings.plan, options.device)
+    log(plan_text(bank, work))
+    _tell_sketch_error(bank, work)
+    try:
+        tally = _computed(options, bank, work, make_work, part)
+    except KeyboardInterrupt:
+        log("\nstopped; what was computed is kept")
+        hint(f"`pullback bank run {options.folder}` goes on from there")
+        return STOPPED
+    log(f"{tally.num_computed} units computed, {tally.num_found} were there, {len(tally.failed)} set aside")
+    if tally.failed:
+        hint(f"`pullback bank show {options.folder} {tally.failed[0][:12]}` says why; --retry-failed tries them again")
+    out(content_digest(Bank.open(options.folder).reader()))
+    return 0
+
+
+def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
+    """The bank and a loaded model: of the options for a new folder, of run.json for one that was begun."""
+    from dataclasses import replace
+
+    from pullback.bank import Bank, RunSettings, Storage
+    from pullback.bank.request import BasisWork, ModelWork, measured_plan, request_from
+    from pullback.bank.settings import NAME
+
+    is_begun = (options.folder / NAME).exists()
+    if is_begun and not options.model:
+        bank = Bank.open(options.folder)
+        request = request_from(bank.settings.request)
+        log(f"going on with {options.folder}; loading {request.model}")
+        return bank, ModelWork(request, bank.settings.plan, options.device)()
+    request = request_of(options)
+    log(f"loading {request.model}")
+    work = ModelWork(request, {}, options.device)()
+    request = replace(request, weights=work.model.digest)
+    settings = RunSettings(
+        storage=Storage(u=options.keep_u, v=options.keep_v),
+        shard_size=options.shard_size,
+        group=options.group,
+        plan={} if is_begun else measured_plan(work, group=options.group, threads=options.threads),
+        device=device_name(options.device),
+        request=request.record(),
+    )
+    bank = Bank.make(options.folder, settings)
+    return bank, BasisWork(work.model, request, bank.settings.plan)
+
+
+def request_of(options: BankRun) -> Request:
+    """What is asked for.
+
+    Raises:
+        OptionError: If a value has no meaning, or no model is named.
+    """
+    from pullback.bank.request import Request
+    from pullback.cli.edit import scales_of
+
+    if not options.model:
+        raise OptionError(
+            wanted="--model MODEL for a new bank",
+            got=f"{options.folder}, where none was begun",
+            hint="such as --model portraits",
+        )
+    return Request(
+        model=options.model,
+        num_samples=options.samples,
+        first_seed=options.first_seed,
+        t_fractions=scales_of(options.t_fractions),
+        layer=options.layer,
+        pool=options.pool,
+        prompt=options.prompt,
+        rank=options.rank,
+        tol=options.tol,
+        num_steps=options.steps,
+        dtype=options.dtype,
+    )
+
+
+def _computed(options: BankRun, bank: Bank, work: BasisWork, make_work: Any, part: Any) -> Any:
+    from pullback.bank import run_here
+
+    with Bars() as bars:
+
+        def progress(num_done: int, num_failed: int) -> None:
+            bars("local bases", num_done + num_failed, work.request.num_units // part.count)
+
+        if not options.ray:
+            return run_here(
+                bank,
+                work.units(),
+                lambda: work,
+                part=part,
+                retries=options.retries,
+                retry_failed=options.retry_failed,
+                progress=progress,
+            )
+        from pullback.bank.ray_backend import RaySettings, run_on_ray
+
+        settings = RaySettings(
+            address=options.ray,
+            num_workers=options.workers,
+            gpus_per_worker=float(options.device.startswith("cuda")),
+            retries=options.retries,
+        )
+        return run_on_ray(
+            bank, work.units(), make_work, settings=settings, retry_failed=options.retry_failed, progress=progress
+        )
+
+
+def plan_text(bank: Bank, work: BasisWork) -> str:
+    """Returns what is going to be computed, and how large it will be."""
+    from pullback.bank.request import dims_of
+    from pullback.measure.report_text import size
+
+    request, settings = work.request, bank.settings
+    dim_h, dim_x = dims_of(work)
+    each = settings.storage.bytes_per_unit(rank=request.rank, dim_h=dim_h, dim_x=dim_x)
+    shares = ", ".join(f"{t:g}" for t in request.t_fractions)
+    return "\n".join(
+        (
+            "plan",
+            f"  units     {request.num_units:,}: {request.num_samples:,} samples at t/T {shares}, rank {request.rank}",
+            f"  feature   {request.layer or 'innermost block'}, pool {request.pool}: D = {dim_h:,}, N = {dim_x:,}",
+            f"  keeps     u {settings.storage.u}, v {settings.storage.v}: {size(each)} a unit, "
+            f"{size(each * request.num_units)} in all, {settings.shard_size} units a file",
+            f"  products  {settings.plan or 'not measured'}, {settings.group} at a time (run.json)",
+            f"  writes    {bank.folder}",
+        )
+    )
+
+
+def _tell_sketch_error(bank: Bank, work: BasisWork) -> None:
+    """Computes the first units of a new bank of sketches, says how wrong their distances are, and keeps them."""
+    from itertools import islice
+
+    from pullback.bank.driver import grouped
+    from pullback.bank.request import dims_of
+    from pullback.bank.sketch import sketch_error
+
+    storage = bank.settings.storage
+    if storage.u != "sketch" or dims_of(work)[0] <= storage.sketch_dim or len(bank.reader()):
+        return
+    first: list[Any] = []
+    with bank.writer("sketch") as writer:
+        for group in islice(grouped(work.units(), bank.settings.group), NUM_SKETCHED):
+            first += work.compute(group)
+            writer.add(first[-len(group) :])
+    error = sketch_error([answer.tensors["u"] for answer in first[:NUM_SKETCHED]], storage.sketch_dim)
+    log(f"  sketch    {storage.sketch_dim} of D: distances of {NUM_SKETCHED} bases are off by at most {error:.2%}")
+
+
+def device_name(name: str) -> str:
+    """Returns what people call a device, for ``run.json``."""
+    import platform
+
+    import torch
+
+    from pullback.cli.discover import device_of
+
+    device = device_of(name)
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device}: {kind}, torch {torch.__version__}"
