@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from pullback.directions.global_ import global_directions
     from pullback.directions.held_out import agreement, agreement_null, with_agreement
     from pullback.directions.local import local_basis
+    from pullback.directions.masked_maps import MaskedInput, MaskedOutput
+    from pullback.directions.masks import Rectangle, mask_at, outside_share, shrink_mask
     from pullback.directions.pca import incremental_pca_of_h, pca_of_perturbed
+    from pullback.directions.regional import (
+        cleared,
+        first_order_outside,
+        loco_directions,
+        outside_vectors,
+        regional_directions,
+    )
     from pullback.directions.reproducibility import Reproducibility, split_half
     from pullback.directions.store import load_directions, save_directions
     from pullback.directions.subspace import frechet_directions
@@ -21,24 +30,35 @@ if TYPE_CHECKING:
 __all__ = [
     "Direction",
     "Estimate",
+    "MaskedInput",
+    "MaskedOutput",
+    "Rectangle",
     "Reproducibility",
     "Task",
     "agreement",
     "agreement_null",
     "canonical",
+    "cleared",
     "directions_of",
     "estimate",
+    "first_order_outside",
     "frechet_directions",
     "global_directions",
     "incremental_pca_of_h",
     "load_directions",
     "local_basis",
+    "loco_directions",
+    "mask_at",
+    "outside_share",
+    "outside_vectors",
     "pca_of_h",
     "pca_of_perturbed",
     "random_h",
     "random_x",
+    "regional_directions",
     "rotated",
     "save_directions",
+    "shrink_mask",
     "split_half",
     "with_agreement",
 ]
@@ -46,24 +66,35 @@ __all__ = [
 _HOMES = {
     "Direction": "types",
     "Estimate": "estimators",
+    "MaskedInput": "masked_maps",
+    "MaskedOutput": "masked_maps",
+    "Rectangle": "masks",
     "Reproducibility": "reproducibility",
     "Task": "estimators",
     "agreement": "held_out",
     "agreement_null": "held_out",
     "canonical": "ties",
+    "cleared": "regional",
     "directions_of": "estimators",
     "estimate": "estimators",
+    "first_order_outside": "regional",
     "frechet_directions": "subspace",
     "global_directions": "global_",
     "incremental_pca_of_h": "pca",
     "load_directions": "store",
     "local_basis": "local",
+    "loco_directions": "regional",
+    "mask_at": "masks",
+    "outside_share": "masks",
+    "outside_vectors": "regional",
     "pca_of_h": "controls",
     "pca_of_perturbed": "pca",
     "random_h": "controls",
     "random_x": "controls",
+    "regional_directions": "regional",
     "rotated": "controls",
     "save_directions": "store",
+    "shrink_mask": "masks",
     "split_half": "reproducibility",
     "with_agreement": "held_out",
 }

@@ -109,7 +109,7 @@ class DecoderMap:
             raise ShapeError(
                 wanted=f"one latent of shape {den.x_shape}", got=str(tuple(latent.shape)), hint="make a map a sample"
             )
-        self.den, self.latent = den, latent.detach().to(den.device, den.dtype)
+        self.den, self.latent = den, latent.detach().clone().to(den.device, den.dtype)
         self._out = OutputMap(den, t=t, kind=kind, cond=cond)
         self._encoder = den.feature_map(t=t, layer=layer, cond=cond)
         self.layer = self._encoder.layer
