@@ -72,3 +72,7 @@ class NotConvergedWarning(UserWarning):
 
 class TransportWarning(UserWarning):
     """A transported direction kept no more of itself than a random one would."""
+
+
+class MemoryWarning(UserWarning):
+    """Memory ran out, and the same work goes on in smaller pieces."""

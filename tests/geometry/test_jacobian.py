@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from pullback.errors import ModelError, NumericalError, OptionError, ShapeError
-from pullback.geometry import JacobianAt, Plan, Products, as_feature_map, measure_plan
+from pullback.errors import MemoryWarning, ModelError, NumericalError, OptionError, ShapeError
+from pullback.geometry import JacobianAt, Plan, Products, as_feature_map, measure_plan, top_singular
 from pullback.testing import ConvMap, UnitMap, planted_null, planted_spectrum
 
 JVP_ENGINES = ("vmap", "loop", "double_backward", "finite_difference")
@@ -324,3 +324,84 @@ def test_error_options_of_a_plan():
         Plan.fixed(chunk=0)
     with pytest.raises(OptionError, match="dtype must be one of auto, tf32"):
         Plan.fixed(dtype="float8")
+
+
+class Cramped:
+    """A map that runs out of memory beyond ``most`` latents in a call, once that is set; its calls are written down."""
+
+    def __init__(self, error=torch.OutOfMemoryError, text="out of memory"):
+        self.inner, self.calls, self.most, self.failure = ConvMap(), [], 1000, error(text)
+
+    def __call__(self, x):
+        self.calls.append(len(x))
+        if len(x) > self.most:
+            raise self.failure
+        return self.inner(x)
+
+    def jacobian_at(self, num, most, chunk):
+        x = latents(self.inner, num)
+        jac = JacobianAt(self, x, plan=Plan.fixed("finite_difference", chunk=chunk))
+        self.most = most
+        self.calls.clear()
+        return jac
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(torch.OutOfMemoryError, "CUDA out of memory"), (RuntimeError, "DefaultCPUAllocator: can't allocate memory")],
+)
+def test_out_of_memory_halves_the_chunk_and_gives_the_same_products(error, text):
+    f = Cramped(error, text)
+    jac = f.jacobian_at(1, 3, 8)
+    v = torch.randn(1, 8, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with pytest.warns(MemoryWarning) as warned:
+        found = jac.jvp(v)
+    assert [str(each.message)[-42:] for each in warned] == [
+        "with 8 products at a time; going on with 4",
+        "with 4 products at a time; going on with 2",
+    ]
+    assert f.calls == [8, 4, *[2] * 8]  # two sides of four pieces
+    assert jac.plan.chunk == 2
+    assert jac.products == Products(jvp=8, vjp=0)
+    f.most = 1000
+    assert torch.allclose(found, f.jacobian_at(1, 1000, 8).jvp(v), rtol=1e-12, atol=1e-12)
+
+
+def test_a_basis_survives_want_of_memory_and_records_the_plan_that_worked():
+    jac = Cramped().jacobian_at(2, 4, 16)
+    with pytest.warns(MemoryWarning):
+        basis = top_singular(jac, 5, block=5, tol=1e-5)
+    assert basis.plan.chunk == 4
+    assert basis.residual.max() <= 1e-5
+
+
+def test_the_measured_plan_has_the_chunk_that_fitted(monkeypatch):
+    from pullback.geometry import jacobian
+
+    whole = jacobian.VJP_ENGINES["vmap"]
+
+    def cramped(point, u):
+        if len(u) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(point, u)
+
+    monkeypatch.setitem(jacobian.VJP_ENGINES, "vmap", cramped)
+    f = ConvMap(dtype=torch.float32)
+    with pytest.warns(MemoryWarning):
+        plan = measure_plan(f, latents(f, 1), chunk=16)
+    assert plan.chunk == 4
+
+
+def test_want_of_memory_for_a_single_product_is_an_error_that_says_what_to_do():
+    jac = Cramped().jacobian_at(2, 1, 4)
+    with (
+        pytest.warns(MemoryWarning),
+        pytest.raises(OptionError, match="memory for one product of 2 samples; got out of memory; compute fewer"),
+    ):
+        jac.jvp_flat(torch.ones(2, 2, 192, dtype=torch.float64))
+
+
+def test_other_errors_of_the_network_are_left_alone():
+    jac = Cramped(RuntimeError, "no such thing").jacobian_at(1, 1, 4)
+    with pytest.raises(RuntimeError, match="no such thing"):
+        jac.jvp_flat(torch.ones(1, 2, 192, dtype=torch.float64))

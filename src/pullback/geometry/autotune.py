@@ -39,7 +39,7 @@ def measure_plan(
     Args:
         f: A feature map, or a plain batched callable.
         x: One latent or a batch, as the products will meet it.
-        chunk: Most (sample, direction) pairs in one network call.
+        chunk: Most (sample, direction) pairs in one network call; the plan has fewer if memory runs out.
         generator: For the directions that are timed.
 
     Returns:
@@ -53,14 +53,19 @@ def measure_plan(
     most = max(1, chunk // jac.num_samples)
     v = randn((jac.num_samples, most, jac.dim_x), generator, like=jac.x).to(jac.dtype)
     u = randn((jac.num_samples, most, jac.dim_h), generator, like=jac.x).to(jac.dtype)
+    fitting = [chunk]
 
     def seconds_per_jvp(engine: JvpEngine, num: int = most) -> float:
-        trial = JacobianAt(jac.f, x, plan=Plan.fixed(engine, chunk=chunk))
-        return _seconds(lambda: trial.jvp_flat(v[:, :num]), jac.x.device) / num / jac.num_samples
+        trial = JacobianAt(jac.f, x, plan=Plan.fixed(engine, chunk=min(fitting)))
+        seconds = _seconds(lambda: trial.jvp_flat(v[:, :num]), jac.x.device)
+        fitting.append(trial.plan.chunk)
+        return seconds / num / jac.num_samples
 
     def seconds_per_vjp(engine: VjpEngine, num: int = most) -> float:
-        trial = JacobianAt(jac.f, x, plan=Plan.fixed(vjp_engine=engine, chunk=chunk))
-        return _seconds(lambda: trial.vjp_flat(u[:, :num]), jac.x.device) / num / jac.num_samples
+        trial = JacobianAt(jac.f, x, plan=Plan.fixed(vjp_engine=engine, chunk=min(fitting)))
+        seconds = _seconds(lambda: trial.vjp_flat(u[:, :num]), jac.x.device)
+        fitting.append(trial.plan.chunk)
+        return seconds / num / jac.num_samples
 
     jvp_engine, jvp_seconds = _fastest(JVP_TIERS, seconds_per_jvp)
     vjp_engine, vjp_seconds = _fastest(VJP_TIERS, seconds_per_vjp)
@@ -70,7 +75,7 @@ def measure_plan(
         if num < most
     ]
     by_width.append((most * jac.num_samples, (jvp_seconds + vjp_seconds) / 2))
-    return Plan(jvp_engine, vjp_engine, chunk, "auto", jvp_seconds, vjp_seconds, tuple(by_width))
+    return Plan(jvp_engine, vjp_engine, min(fitting), "auto", jvp_seconds, vjp_seconds, tuple(by_width))
 
 
 def plan_for(f: FeatureMap, x: Tensor) -> Plan:
@@ -90,8 +95,6 @@ def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> tup
         for engine in tier:
             try:
                 times[engine] = seconds(engine)
-            except torch.OutOfMemoryError:
-                raise
             except (ModelError, NotImplementedError, RuntimeError) as error:
                 reason = f"{engine} failed: {str(error).splitlines()[0]}"
         if times:

@@ -17,6 +17,7 @@ from pullback.errors import ModelError, NumericalError, ShapeError
 from pullback.geometry.engines import JVP_ENGINES, VJP_ENGINES, Point
 from pullback.geometry.linalg import precision, work_dtype
 from pullback.geometry.maps import as_feature_map
+from pullback.geometry.memory import smaller
 from pullback.geometry.plan import Plan, Products
 from pullback.types import FeatureMap
 
@@ -55,7 +56,7 @@ class JacobianAt:
 
     def __init__(self, f: FeatureMap | Callable[[Tensor], Tensor], x: Tensor, *, plan: Plan | None = None) -> None:
         self.f = as_feature_map(f, x)
-        self.plan = plan or Plan.fixed()
+        self._plans = [plan or Plan.fixed()]
         self.is_batched = tuple(x.shape) != self.f.x_shape
         if tuple(x.shape[self.is_batched :]) != self.f.x_shape:
             raise ShapeError(
@@ -69,6 +70,11 @@ class JacobianAt:
             self.x = x.detach().clone().to(self.f.device, self.f.dtype)
         self._point = Point(self.f, self.x if self.is_batched else self.x[None])
         self._counts = [[0, 0] for _ in range(self.num_samples)]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force: the one that was given, with a smaller chunk since memory ran out, if it did."""
+        return self._plans[-1]
 
     @property
     def num_samples(self) -> int:
@@ -182,27 +188,33 @@ class JacobianAt:
         return self._in_chunks(VJP_ENGINES[self.plan.vjp_engine], u, self.f.h_shape, self.dim_x)
 
     def subset(self, samples: Sequence[int]) -> JacobianAt:
-        """The Jacobian at some of the samples, on the same counter."""
+        """The Jacobian at some of the samples, on the same counter and plan."""
         if list(samples) == list(range(self.num_samples)):
             return self  # and keep its graph
         part = JacobianAt(self.f, self._point.x[list(samples)], plan=self.plan)
-        part._counts = [self._counts[i] for i in samples]
+        part._counts, part._plans = [self._counts[i] for i in samples], self._plans
         return part
 
     def _in_chunks(
         self, engine: Callable[[Point, Tensor], Tensor], rows: Tensor, shape: tuple[int, ...], dim_out: int
     ) -> Tensor:
         num_samples, rank, _ = rows.shape
-        chunk = max(1, self.plan.chunk // num_samples)
         with torch.inference_mode(False), self._precision():
             rows = rows.clone() if rows.is_inference() else rows
             out = torch.empty(num_samples, rank, dim_out, dtype=self.dtype, device=self.f.device)
-            for start in range(0, rank, chunk):
-                part = rows[:, start : start + chunk].to(self.f.device, self.f.dtype)
+            done = 0
+            while done < rank:
+                num = max(1, self.plan.chunk // num_samples)
+                part = rows[:, done : done + num].to(self.f.device, self.f.dtype)
                 part = part.transpose(0, 1).reshape(-1, num_samples, *shape)  # (c, B, ...)
-                product = engine(self._point, part).detach().flatten(2)  # (c, B, out)
+                try:
+                    product = engine(self._point, part).detach().flatten(2)  # (c, B, out)
+                except (torch.OutOfMemoryError, RuntimeError) as error:
+                    self._plans.append(smaller(self.plan, part.shape[0], num_samples, error))
+                    continue
                 _check_finite(product)
-                out[:, start : start + chunk] = product.transpose(0, 1)
+                out[:, done : done + num] = product.transpose(0, 1)
+                done += num
         return out
 
     def _precision(self) -> AbstractContextManager[object]:
