@@ -84,6 +84,7 @@ class MaskedOutput(_Masked):
     Example:
         >>> from pullback.testing import ConvMap
         >>> from pullback.directions.masks import Rectangle
+        >>> import torch
         >>> h = MaskedOutput(ConvMap(), Rectangle(0, 0, 0.5, 1))(torch.ones(1, 3, 8, 8).double())
         >>> bool((h[:, :, 2:] == 0).all()), bool((h[:, :, :2] != 0).all())
         (True, True)

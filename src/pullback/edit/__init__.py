@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pullback.edit.apply import Edited as Edited
     from pullback.edit.apply import edit as edit
+    from pullback.edit.composition import Composed as Composed
+    from pullback.edit.composition import compose as compose
+    from pullback.edit.composition import interaction as interaction
+    from pullback.edit.composition import orthogonalised as orthogonalised
+    from pullback.edit.injection import Injected as Injected
+    from pullback.edit.injection import inject as inject
+    from pullback.edit.masked import denoise_masked as denoise_masked
+    from pullback.edit.masked import masked_vectors as masked_vectors
     from pullback.edit.scale import Calibration as Calibration
     from pullback.edit.scale import UsableRange as UsableRange
     from pullback.edit.scale import calibrate as calibrate
@@ -17,17 +25,33 @@ if TYPE_CHECKING:
     from pullback.edit.steps import one_step as one_step
     from pullback.edit.steps import x_guidance as x_guidance
     from pullback.edit.vectors import vectors_at as vectors_at
+    from pullback.edit.window import Boost as Boost
+    from pullback.edit.window import Window as Window
+    from pullback.edit.window import denoise_boosted as denoise_boosted
+    from pullback.edit.window import edit_in_window as edit_in_window
 
 _HOMES = {
-    "PRESETS": "steps",
+    "Boost": "window",
     "Calibration": "scale",
+    "Composed": "composition",
     "Edited": "apply",
+    "Injected": "injection",
+    "PRESETS": "steps",
     "UsableRange": "scale",
+    "Window": "window",
     "XGuidance": "steps",
     "calibrate": "scale",
+    "compose": "composition",
+    "denoise_boosted": "window",
+    "denoise_masked": "masked",
     "denoising_loss": "scale",
     "edit": "apply",
+    "edit_in_window": "window",
+    "inject": "injection",
+    "interaction": "composition",
+    "masked_vectors": "masked",
     "one_step": "steps",
+    "orthogonalised": "composition",
     "typical_distance": "scale",
     "usable_range": "scale",
     "vectors_at": "vectors",

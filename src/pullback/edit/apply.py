@@ -7,18 +7,23 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
+from pullback.directions.masks import Mask
 from pullback.edit.batches import in_chunks, picture_precision
+from pullback.edit.masked import masked_vectors
 from pullback.edit.normalise import Anchor, normalise
 from pullback.edit.scale import Move, calibrate, features, typical_distance
 from pullback.edit.steps import XGuidance, one_step, x_guidance
 from pullback.edit.vectors import Make, check_origin, vectors_at
+from pullback.edit.walk import Walk, walk_of
+from pullback.edit.window import Boost
 from pullback.errors import NumericalError, OptionError
 from pullback.geometry.tangent import TangentBasis
-from pullback.models import Denoiser, denoise
+from pullback.models import Denoiser
 from pullback.models.schedule import Time
 from pullback.types import FeatureMap, Origin
 
 Method = Literal["step", "x_guidance"]
+MaskIn = Literal["x", "x0"]
 NormaliseOption = Literal["off"] | Anchor
 
 
@@ -80,6 +85,9 @@ def edit(
     guidance: XGuidance | None = None,
     unit: float | Tensor | None = None,
     distance: float | None = None,
+    mask: Mask | None = None,
+    mask_in: MaskIn = "x",
+    boost: Boost | None = None,
     num_steps: int = 20,
     cond: Any = None,
     chunk: int = 64,
@@ -109,6 +117,10 @@ def edit(
         guidance: Step and repetitions of x-guidance; the defaults of ``XGuidance`` if None.
         unit: g of scale 1, a number or shape `(K, B)`; found by ``calibrate`` if None.
         distance: ``typical_distance`` at t, for calibration; measured on 16 fresh latents if None.
+        mask: Where the edit may act, or None.
+        mask_in: ``"x"``: v is cut to the mask; ``"x0"``: the outside of every x0-prediction on the way, and of
+            the picture, is the unedited one's (twice the calls; not together with ``boost``).
+        boost: Noise on the last steps, the same for every frame; None for none.
         num_steps: DDIM steps from t to the picture.
         cond: Condition of all predictions.
         chunk: Rows in one network call.
@@ -130,11 +142,13 @@ def edit(
         ShapeError, NumericalError: If x is no finite batch of latents, or J^T u vanishes.
     """
     directions = list(direction) if isinstance(direction, Sequence) else [direction]
-    _check_options(method, normalise, len(directions), len(scale))
+    _check_options(method, normalise, mask_in, len(directions), len(scale))
+    walk = walk_of(den, t, mask if mask_in == "x0" else None, boost, num_steps, cond)
     batch = den.check_finite(x if x.ndim > len(den.x_shape) else x[None])
     if not allow_mismatch:
         check_origin([each.origin for each in directions], f, t)
     v = vectors_at(f, batch, directions, make=make, basis=basis)  # (K, B, *x_shape)
+    v = masked_vectors(v, mask) if mask is not None and mask_in == "x" else v
     rows, along = batch.expand_as(v).flatten(0, 1), v.flatten(0, 1)  # (KB, *x_shape)
     move = _mover(den, t, method, normalise, guidance or XGuidance(), cond)
     unit = _units(f, den, t, rows, along, move, unit, distance, cond, chunk).reshape(v.shape[:2])
@@ -142,7 +156,7 @@ def edit(
     h = features(f, batch, chunk=chunk)[:, None]  # (B, 1, D)
     displacement = (features(f, x_t.flatten(0, 2), chunk=chunk).unflatten(0, x_t.shape[:3]) - h).norm(dim=-1)
     with picture_precision(den, autocast=autocast, channels_last=channels_last):
-        x0 = _denoised(den, batch, x_t, t, scale, num_steps, cond, chunk)
+        x0 = _denoised(walk, batch, x_t, scale, chunk)
 
     def shaped(result: Tensor) -> Tensor:
         result = result if x.ndim > len(den.x_shape) else result[:, 0]
@@ -151,7 +165,7 @@ def edit(
     return Edited(*(shaped(each) for each in (x_t, x0, displacement, unit, v)), scale=tuple(map(float, scale)))
 
 
-def _check_options(method: str, normalise: str, num_directions: int, num_scales: int) -> None:
+def _check_options(method: str, normalise: str, mask_in: str, num_directions: int, num_scales: int) -> None:
     if not num_directions or not num_scales:
         raise OptionError(
             wanted="at least one direction and one scale",
@@ -159,6 +173,7 @@ def _check_options(method: str, normalise: str, num_directions: int, num_scales:
             hint="scale=[-2, 0, 2] is a start",
         )
     known = {"method": (method, get_args(Method)), "normalise": (normalise, ("off", *get_args(Anchor)))}
+    known["mask_in"] = (mask_in, get_args(MaskIn))
     for name, (value, choices) in known.items():
         if value not in choices:
             raise OptionError(wanted=f"{name} {', '.join(choices)}", got=f"{value!r}", hint="see edit")
@@ -213,14 +228,16 @@ def _moved(x: Tensor, v: Tensor, move: Move, unit: Tensor, scale: Sequence[float
     return frames
 
 
-def _denoised(
-    den: Denoiser, x: Tensor, x_t: Tensor, t: Time, scale: Sequence[float], num_steps: int, cond: Any, chunk: int
-) -> Tensor:
+def _denoised(walk: Walk, x: Tensor, x_t: Tensor, scale: Sequence[float], chunk: int) -> Tensor:
     """Return clean samples of `(K, B, S, *x_shape)`, those of scale 0 from one pass a sample."""
     still = torch.tensor([s == 0 for s in scale])
     edited = x_t[:, :, ~still]
-    frames = torch.cat([edited.flatten(0, 2), x]) if still.any() else edited.flatten(0, 2)
-    clean = in_chunks(lambda rows: denoise(den, rows, t, num_steps=num_steps, cond=cond), frames, chunk=chunk)
+    plain = x[None, :, None].expand_as(edited).flatten(0, 2)
+    if still.any():
+        frames, plain = torch.cat([edited.flatten(0, 2), x]), torch.cat([plain, x])
+    else:
+        frames = edited.flatten(0, 2)
+    clean = in_chunks(walk, frames, plain, chunk=chunk)
     x0 = torch.empty_like(x_t)
     x0[:, :, ~still] = clean[: edited.shape[:3].numel()].unflatten(0, edited.shape[:3])
     x0[:, :, still] = clean[edited.shape[:3].numel() :][None, :, None] if still.any() else x0[:, :, still]
