@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+os.environ.update({"RAY_memory_monitor_refresh_ms": "100"})
 
 import torch
 
@@ -131,8 +131,9 @@ def judge(case: str, folder: Path, *, missing: Sequence[int] = (), num_deaths: i
     )
 
 
-def run(folder: Path, work: RoughWork, settings: RaySettings = RaySettings(num_workers=WORKERS)) -> Tally:
+def run(folder: Path, work: RoughWork, address: str = "local") -> Tally:
     """Fills the bank of a case."""
+    settings = RaySettings(address=address, num_workers=WORKERS)
     bank = Bank.make(folder / "bank", SETTINGS)
     return run_on_ray(bank, toy_units(NUM), work, settings=settings)
 
@@ -182,11 +183,13 @@ def memory_eaten(folder: Path) -> Result:
     """One unit eats memory until Ray's monitor kills its worker."""
     start = time.perf_counter()
     total, free = (os.sysconf("SC_PAGE_SIZE") * os.sysconf(f"SC_{name}PHYS_PAGES") for name in ("", "AV"))
-    os.environ["RAY_memory_usage_threshold"] = f"{1 - (free - 3e9) / total:.3f}"
+    threshold = {"RAY_memory_usage_threshold": f"{1 - (free - 3e9) / total:.3f}"}
+    os.environ.update(threshold)
     try:
         run(folder, rough(folder, eats=(11,)))
     finally:
-        del os.environ["RAY_memory_usage_threshold"]
+        for name in threshold:
+            del os.environ[name]
     return judge("out of memory, killed by Ray's monitor", folder, missing=(11,), num_deaths=3, start=start)
 
 
@@ -207,7 +210,7 @@ def node_lost(folder: Path) -> Result:
     thread = threading.Thread(target=lose)
     thread.start()
     try:
-        run(folder, rough(folder), RaySettings(address=cluster.address, num_workers=WORKERS))
+        run(folder, rough(folder), str(cluster.address))
         thread.join()
     finally:
         cluster.shutdown()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from pullback.api.banked import banked_bases, units_of
 from pullback.api.discovery import Discovery
 from pullback.api.model import Model, load
 from pullback.api.settings import Report, Settings, silent
-from pullback.directions import global_directions, local_basis, with_agreement
+from pullback.directions import global_directions, with_agreement
 from pullback.edit import typical_distance
 from pullback.errors import RankError
-from pullback.geometry import Plan, TangentBasis, measure_plan
+from pullback.geometry import Plan, measure_plan
 from pullback.measure.report_data import Stage
 from pullback.models import NetworkFeatureMap
 from pullback.types import Pool
@@ -37,6 +37,7 @@ def discover(
     batch: int = 8,
     cond: Any = None,
     plan: Plan | None = None,
+    bank: str | Path | None = None,
     progress: Report = silent,
 ) -> Discovery:
     """Returns the directions that the local bases of ``num_samples`` samples share  (2302.12469).
@@ -57,13 +58,15 @@ def discover(
         tol: Largest residual of a local basis.
         batch: Samples whose bases are computed together.
         cond: Condition, such as ``model.cond(prompt="a cat")``.
-        plan: How products are computed; measured if None.
+        plan: How products are computed; measured if None. A bank that was begun with a plan keeps to it.
+        bank: Folder that keeps local bases: what is there of exactly these latents is not computed again.
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
         OptionError: If a setting has no meaning.
         ModelError, LayerError: If the model cannot be loaded, or has no such layer.
         RankError: If the feature has fewer than ``rank`` dimensions.
+        MismatchError: If the bank was made to keep less than whole bases.
     """
     settings = Settings(num_samples, num_held_out, rank, t_fraction, layer, pool, seed, num_steps, tol, batch)
     model = model if isinstance(model, Model) else load(model)
@@ -78,9 +81,17 @@ def discover(
     clock.lap("samples")
     plan = plan or measure_plan(f, latents[:batch])
     generator = torch.Generator().manual_seed(seed)
-    bases = _local_bases(f, torch.cat([latents, held_out]), settings, plan, generator, progress)
-    clock.lap("local bases", num_products=sum(basis.products.total for basis in bases))
-    own, others = bases[:num_samples], bases[num_samples:]
+    banked = banked_bases(
+        f,
+        torch.cat([latents, held_out]),
+        units_of(model, f, settings),
+        batch=batch,
+        plan=plan,
+        folder=None if bank is None else Path(bank),
+        progress=progress,
+    )
+    clock.lap("local bases", num_products=banked.num_products)
+    own, others = banked.bases[:num_samples], banked.bases[num_samples:]
     found = with_agreement(global_directions(own, rank=rank), others, generator=generator)
     clock.lap("global directions")
     details = {"distance": distance, "seed": seed, "t_fraction": float(t_fraction)}
@@ -108,23 +119,6 @@ def check_rank(f: NetworkFeatureMap, rank: int) -> None:
         raise RankError(
             wanted=f"rank of at most min(D, N) = {largest}", got=str(rank), hint="ask for fewer, or for a larger layer"
         )
-
-
-def _local_bases(
-    f: NetworkFeatureMap,
-    x: Tensor,
-    settings: Settings,
-    plan: Plan,
-    generator: torch.Generator,
-    progress: Report,
-) -> Sequence[TangentBasis]:
-    bases: list[TangentBasis] = []
-    progress("local bases", 0, len(x))
-    for part in x.split(settings.batch):
-        basis = local_basis(f, part, rank=settings.rank, tol=settings.tol, generator=generator, plan=plan)
-        bases += basis.samples()
-        progress("local bases", len(bases), len(x))
-    return bases
 
 
 class _Clock:

@@ -148,10 +148,10 @@ class BasisWork:
 
     def units(self) -> Iterator[Unit]:
         """Every unit, timestep by timestep: units of one timestep can be computed together."""
-        request, schedule = self.request, schedule_digest(self.model.schedule)
+        request = self.request
         for fraction in request.t_fractions:
             f = self.feature_map(float(self.model.schedule.timestep(fraction)))
-            made = {"schedule": schedule, "num_steps": request.num_steps, "condition": str(f.origin["condition"])}
+            made = made_from_seed(self.model, f, num_steps=request.num_steps)
             first = unit_of(f, rank=request.rank, tol=request.tol, made={**made, "seed": request.first_seed})
             for seed in range(request.first_seed, request.first_seed + request.num_samples):
                 yield dataclasses.replace(first, made={**made, "seed": seed})
@@ -187,6 +187,15 @@ def measured_plan(work: BasisWork, *, group: int, threads: int = 0) -> dict[str,
     plan = measure_plan(f, x, generator=torch.Generator().manual_seed(0))
     names = ("jvp_engine", "vjp_engine", "chunk", "dtype")
     return {**{name: getattr(plan, name) for name in names}, "threads": threads}
+
+
+def made_from_seed(model: Denoiser, f: NetworkFeatureMap, *, num_steps: int) -> dict[str, str | int]:
+    """How ``model.sample_latent`` makes a latent for f, all but the seed."""
+    return {
+        "schedule": schedule_digest(model.schedule),
+        "num_steps": num_steps,
+        "condition": str(f.origin["condition"]),
+    }
 
 
 def schedule_digest(schedule: Schedule) -> str:

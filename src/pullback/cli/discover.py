@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from pullback.api.settings import PageSettings, Settings
@@ -13,6 +14,7 @@ from pullback.measure.report_text import counted, duration, size
 
 QUICK = {"samples": 6, "held_out": 4, "rank": 6, "directions": 4, "people": 2}
 QUICK_STOPS = 5
+BANK, NO_BANK = "bank", "off"
 
 
 def run_discover(options: Discover) -> None:
@@ -47,6 +49,7 @@ def run_discover(options: Discover) -> None:
             seed=settings.seed,
             cond=cond,
             plan=expected.plan,
+            bank=bank_of(options),
             progress=progress,
         )
         results = contest(model, found, rivals, progress=progress) if rivals else []
@@ -88,6 +91,13 @@ def contest_of(options: Discover, model: Any) -> Any:
             hint="leave --compare out",
         )
     return ContestSettings(num_held_out=options.compare)
+
+
+def bank_of(options: Discover) -> Path | None:
+    """Returns the folder that keeps local bases, or None if none does."""
+    if options.bank == NO_BANK:
+        return None
+    return Path(options.bank) if options.bank else options.out / BANK
 
 
 def settings_of(options: Discover) -> Settings:
@@ -170,5 +180,6 @@ def plan_text(options: Discover, settings: Settings, expected: Any) -> str:
             f"  total     about {duration(expected.seconds)}, {size(expected.peak_bytes)} of memory",
             f"  writes    directions.safetensors, report.json, report.html to {options.out}"
             f" (about {size(expected.file_bytes)})",
+            f"  keeps     local bases in {bank_of(options) or 'no bank'}; those that are there cost nothing",
         )
     )

@@ -54,6 +54,8 @@ class Discover:
     compare: int = 0
     """Held-out samples on which the directions are compared with controls and a supervised ceiling; 0 for no
     comparison, 64 as in the published table. The portrait model only; much slower than all the rest."""
+    bank: Annotated[str, arg(metavar="DIR")] = ""
+    """Folder that keeps local bases, so that no run computes one twice; OUT/bank if none is given, "off" for none."""
     device: Annotated[str, arg(metavar="NAME")] = "cpu"
     """Where to compute: cpu, cuda, cuda:1, mps."""
     dtype: DtypeName = "float32"

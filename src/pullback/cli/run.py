@@ -64,7 +64,7 @@ def _guarded(command: Command) -> int:
         complain(error)
         return 2
     except KeyboardInterrupt:
-        log("\nstopped; nothing was written, what was there before is as it was")
+        log("\nstopped; no results were written, what was there before is as it was")
         return 130
     except BrokenPipeError:
         return 141

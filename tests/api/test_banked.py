@@ -1,0 +1,108 @@
+"""discover and its bank: a second run computes no basis, and nothing of another run is ever served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import pullback
+from pullback.api.model import Model
+from pullback.bank import Bank, RunSettings, Storage
+from pullback.errors import MismatchError
+from pullback.geometry import Plan
+from pullback.models import toy_denoiser
+
+SMALL: dict[str, Any] = {"num_samples": 4, "num_held_out": 3, "rank": 3, "plan": Plan.fixed(chunk=8)}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return pullback.load(toy_denoiser())
+
+
+def spent(found: pullback.Discovery) -> int:
+    return next(stage.num_products for stage in found.stages if stage.name == "local bases")
+
+
+def same(a: pullback.Discovery, b: pullback.Discovery) -> bool:
+    """Whether bases and directions have the same bits, and directions the same figures."""
+    names = ("u", "s", "v", "residual", "s_next", "is_verified")
+    bases = zip((*a.bases, *a.held_out_bases), (*b.bases, *b.held_out_bases), strict=True)
+    figures = [[(d.s, d.agreement, d.agreement_null, d.cluster) for d in found] for found in (a, b)]
+    return (
+        all(torch.equal(getattr(x, name), getattr(y, name)) for x, y in bases for name in names)
+        and all(torch.equal(x.vector, y.vector) for x, y in zip(a, b, strict=True))
+        and figures[0] == figures[1]
+    )
+
+
+def test_a_second_run_computes_no_basis_and_ends_in_the_same_bits(model: Model, tmp_path: Path) -> None:
+    without = pullback.discover(model, **SMALL)
+    first = pullback.discover(model, bank=tmp_path, **SMALL)
+    second = pullback.discover(model, bank=tmp_path, **SMALL)
+    assert spent(without) == spent(first) > 0
+    assert spent(second) == 0
+    assert same(without, first)
+    assert same(first, second)
+    assert [basis.origin for basis in first.bases] == [basis.origin for basis in second.bases]
+    assert sum(basis.products.total for basis in (*second.bases, *second.held_out_bases)) == spent(first)
+
+
+def test_more_samples_cost_only_themselves(model: Model, tmp_path: Path) -> None:
+    first = pullback.discover(model, bank=tmp_path, **SMALL)
+    more = pullback.discover(model, bank=tmp_path, **{**SMALL, "num_samples": 6})
+    assert spent(more) == pytest.approx(spent(first) * 2 / 7, rel=0.01)
+    assert len(Bank.open(tmp_path).reader()) == 9
+
+
+@pytest.mark.parametrize(
+    "change", [{"rank": 2}, {"t_fraction": 0.5}, {"seed": 1}, {"pool": "sum"}, {"num_steps": 3}, {"tol": 1e-4}]
+)
+def test_another_setting_is_never_served(change: dict[str, Any], model: Model, tmp_path: Path) -> None:
+    pullback.discover(model, bank=tmp_path, **SMALL)
+    other = pullback.discover(model, bank=tmp_path, **{**SMALL, **change})
+    assert spent(other) == sum(basis.products.total for basis in (*other.bases, *other.held_out_bases))
+    assert same(other, pullback.discover(model, **{**SMALL, **change}))
+
+
+def test_another_checkpoint_is_never_served(model: Model, tmp_path: Path) -> None:
+    pullback.discover(model, bank=tmp_path, **SMALL)
+    other = pullback.load(toy_denoiser(seed=3))
+    assert spent(pullback.discover(other, bank=tmp_path, **SMALL)) > 0
+
+
+def test_a_damaged_bank_is_refused_by_name_not_served(model: Model, tmp_path: Path) -> None:
+    pullback.discover(model, bank=tmp_path, **SMALL)
+    path = next((tmp_path / "shards").iterdir())
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(pullback.PullbackError, match=path.name):
+        pullback.discover(model, bank=tmp_path, **SMALL)
+
+
+def test_the_plan_of_the_bank_is_kept(model: Model, tmp_path: Path) -> None:
+    pullback.discover(model, bank=tmp_path, **SMALL)
+    again = pullback.discover(model, bank=tmp_path, **{**SMALL, "seed": 1, "plan": Plan.fixed("loop", chunk=4)})
+    assert again.bases[0].plan.chunk == 8
+
+
+def test_a_bank_that_keeps_less_is_refused(model: Model, tmp_path: Path) -> None:
+    Bank.make(tmp_path, RunSettings(storage=Storage(u="fp16")))
+    with pytest.raises(MismatchError, match=r"same storage: u='exact'; got .* with u='fp16'"):
+        pullback.discover(model, bank=tmp_path, **SMALL)
+
+
+def test_bases_of_a_bank_run_are_shared(model: Model, tmp_path: Path) -> None:
+    from pullback.bank import run_here
+    from pullback.bank.request import BasisWork, Request
+
+    plan = {"jvp_engine": "vmap", "vjp_engine": "vmap", "chunk": 8, "dtype": "auto"}
+    work = BasisWork(model, Request("toy", num_samples=4, rank=3), plan)
+    bank = Bank.make(tmp_path, RunSettings(plan=plan, group=4))  # latents made together, as discover makes them
+    assert run_here(bank, work.units(), lambda: work).num_computed == 4
+    found = pullback.discover(model, bank=tmp_path, **SMALL)
+    assert spent(found) < sum(basis.products.total for basis in (*found.bases, *found.held_out_bases))

@@ -1,0 +1,210 @@
+"""`pullback bank` on a toy model: run, stop and go on, list, show, verify, merge."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pullback.cli import bank_options, main
+from pullback.cli.bank_options import BankLs, BankMerge, BankOptions, BankRun, BankShow, BankVerify
+from pullback.cli.run import parse
+
+ACTIONS = {"run": BankRun, "ls": BankLs, "show": BankShow, "verify": BankVerify, "merge": BankMerge}
+SMALL = ("--samples", "4", "--t-fractions", "0.8,0.4", "--rank", "2", "--shard-size", "2", "--steps", "2")
+
+
+def failing(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main(["bank", *map(str, words)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "error: wanted " in captured.err
+    assert "\nhint: " in captured.err
+    return captured.err
+
+
+@pytest.fixture(scope="module")
+def made(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bank") / "toy"
+    assert main(["bank", "run", str(folder), "--model", str(toy_folder), *SMALL]) == 0
+    return folder
+
+
+def test_a_run_prints_the_plan_the_sizes_and_the_digest(
+    toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bank", "run", str(tmp_path), "--model", str(toy_folder), *SMALL, "--keep-u", "none"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.strip()) == 64
+    assert "units     8: 4 samples at t/T 0.8, 0.4, rank 2" in captured.err
+    assert "keeps     u none, v fp16: 8" in captured.err
+    assert "8 units computed, 0 were there, 0 set aside" in captured.err
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert set(record["plan"]) == {"jvp_engine", "vjp_engine", "chunk", "dtype", "threads"}
+    assert record["request"]["model"] == str(toy_folder)
+    assert len(record["request"]["weights"]) == 64
+
+
+def test_a_run_that_lost_a_file_goes_on_without_options_and_ends_in_the_same_bits(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "elsewhere"))
+    assert main(["bank", "run", str(folder)]) == 0
+    whole = capsys.readouterr()
+    assert "0 units computed, 8 were there" in whole.err
+    for path in sorted((folder / "shards").iterdir())[1:3]:
+        path.unlink()
+    assert main(["bank", "run", str(folder)]) == 0
+    mended = capsys.readouterr()
+    assert "4 units computed, 4 were there" in mended.err
+    assert mended.out == whole.out
+
+
+def test_shares_and_merge_end_in_the_same_bits(
+    made: Path, toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bank", "run", str(made)]) == 0
+    wanted = capsys.readouterr().out
+    shutil.copytree(made, tmp_path / "a", ignore=shutil.ignore_patterns("*.safetensors", "*.jsonl"))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for name, share in (("a", "0/2"), ("b", "1/2")):
+        assert main(["bank", "run", str(tmp_path / name), "--shard", share]) == 0
+    assert main(["bank", "merge", str(tmp_path / "all"), str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert "4 files copied, 0 held nothing new, 0 refused" in capsys.readouterr().out
+    assert main(["bank", "run", str(tmp_path / "all")]) == 0
+    assert capsys.readouterr().out == wanted
+
+
+def test_ls_and_show(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bank", "ls", str(made)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["t 400\t4 units", "t 800\t4 units"]
+    assert lines[2].startswith("8 units in 4 files, ")
+    from pullback.bank import Bank
+
+    name = next(Bank.open(made).reader().ids())
+    assert main(["bank", "show", str(made), name[:10]]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["id"] == name
+    assert record["unit"]["layer"] == "mid_block"
+    assert record["unit"]["made"]["num_steps"] == 2
+    assert record["facts"]["vjp"] > 0
+    assert len(record["s"]) == 2
+    assert "which fits 0" in failing(capsys, "show", made, "zz")
+
+
+def test_verify_finds_recomputes_and_cleans(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "bank"))
+    assert main(["bank", "verify", str(folder), "--spot", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "8 units in 4 files are whole"
+    assert [line.split()[0] for line in lines[1:]] == ["agrees"] * 3
+    assert all("same bits" in line for line in lines[1:])
+    path = sorted((folder / "shards").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    (folder / "shards" / "x.safetensors.partial").write_bytes(b"x")
+    assert main(["bank", "verify", str(folder)]) == 1
+    told = capsys.readouterr().out
+    assert f"refused {path.name}: " in told
+    assert "orphan shards/x.safetensors.partial" in told
+    assert "6 units in 3 files are whole" in told
+    assert main(["bank", "verify", str(folder), "--clean"]) == 1
+    capsys.readouterr()
+    assert main(["bank", "verify", str(folder)]) == 0
+    assert main(["bank", "run", str(folder)]) == 0
+    assert "2 units computed, 6 were there" in capsys.readouterr().err
+
+
+def test_a_spot_check_tells_a_bank_of_other_values(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pullback.bank import Answer, Bank
+
+    source = Bank.open(made)
+    bank = Bank.make(tmp_path / "forged", source.settings)
+    with bank.writer() as writer:
+        for answer in (source.reader().get(unit_id) for unit_id in source.reader().ids()):
+            tensors = {**answer.tensors, "u": answer.tensors["u"].roll(1, -1)}
+            writer.add([Answer(answer.unit, tensors, answer.facts)])
+    assert main(["bank", "verify", str(tmp_path / "forged"), "--spot", "2"]) == 1
+    assert capsys.readouterr().out.count("DIFFERS") == 2
+
+
+def test_another_checkpoint_or_option_is_refused_by_name(
+    made: Path, toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = failing(capsys, "run", made, "--model", toy_folder, *SMALL, "--rank", 3)
+    assert "same request: rank=3" in told
+    from diffusers import DDIMScheduler
+
+    from pullback.models import toy_denoiser
+
+    other = tmp_path / "other"
+    toy_denoiser(seed=1).network.save_pretrained(other)  # pyright: ignore[reportCallIssue]
+    DDIMScheduler(prediction_type="v_prediction").save_pretrained(other)
+    folder = Path(shutil.copytree(made, tmp_path / "bank"))
+    record = json.loads((folder / "run.json").read_text())
+    record["request"]["model"] = str(other)
+    (folder / "run.json").write_text(json.dumps(record))
+    assert "another folder for another checkpoint" in failing(capsys, "run", folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "none"), "--model MODEL for a new bank"),
+        (("run", "none", "--shard", "4/4"), "a share i/N"),
+        (("ls", "none"), "a bank, a folder with run.json"),
+        (("verify", "none"), "a bank, a folder with run.json"),
+        (("merge", "none", "neither"), "a bank, a folder with run.json"),
+        (("run", "none", "--model", "portraits", "--samples", "0"), "num_samples of at least 1"),
+    ],
+)
+def test_wrong_requests_are_said_so(
+    words: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told in failing(capsys, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sketch_says_how_wrong_its_distances_are(
+    toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pullback.bank.storage import Storage
+
+    monkeypatch.setattr(Storage, "__init__", _with_dim(Storage.__init__, 32))
+    assert main(["bank", "run", str(tmp_path), "--model", str(toy_folder), *SMALL, "--keep-u", "sketch"]) == 0
+    told = capsys.readouterr().err
+    assert "sketch    32 of D: distances of 3 bases are off by at most " in told
+    assert "5 units computed, 3 were there" in told
+
+
+def _with_dim(init, dim: int):  # the toy's h is small: sketch it further than anyone would
+    return lambda self, u="exact", v="exact", sketch_dim=dim: init(self, u, v, sketch_dim)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_every_action_and_option_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import tyro
+
+    assert main(["bank", name, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for field in dataclasses.fields(ACTIONS[name]):
+        described = tyro._docstrings.get_field_docstring(ACTIONS[name], field.name, ())
+        assert described and described.rstrip().endswith("."), field.name
+        assert " ".join(described.split())[:40] in text
+
+
+def test_the_names_of_the_actions() -> None:
+    command = parse(["bank", "verify", "here", "--spot", "2", "--clean"])
+    assert isinstance(command, BankOptions)
+    assert command.action == BankVerify(Path("here"), 2, True)
+    assert bank_options.BankRun(Path("x")).shard == "0/1"
