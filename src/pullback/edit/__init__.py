@@ -10,10 +10,16 @@ if TYPE_CHECKING:
     from pullback.edit.composition import compose as compose
     from pullback.edit.composition import interaction as interaction
     from pullback.edit.composition import orthogonalised as orthogonalised
+    from pullback.edit.folder import FolderEdit as FolderEdit
+    from pullback.edit.folder import edit_folder as edit_folder
     from pullback.edit.injection import Injected as Injected
     from pullback.edit.injection import inject as inject
     from pullback.edit.masked import denoise_masked as denoise_masked
     from pullback.edit.masked import masked_vectors as masked_vectors
+    from pullback.edit.record import EditOptions as EditOptions
+    from pullback.edit.record import Replay as Replay
+    from pullback.edit.record import record_edit as record_edit
+    from pullback.edit.record import replay_edit as replay_edit
     from pullback.edit.scale import Calibration as Calibration
     from pullback.edit.scale import UsableRange as UsableRange
     from pullback.edit.scale import calibrate as calibrate
@@ -34,9 +40,12 @@ _HOMES = {
     "Boost": "window",
     "Calibration": "scale",
     "Composed": "composition",
+    "EditOptions": "record",
     "Edited": "apply",
+    "FolderEdit": "folder",
     "Injected": "injection",
     "PRESETS": "steps",
+    "Replay": "record",
     "UsableRange": "scale",
     "Window": "window",
     "XGuidance": "steps",
@@ -46,12 +55,15 @@ _HOMES = {
     "denoise_masked": "masked",
     "denoising_loss": "scale",
     "edit": "apply",
+    "edit_folder": "folder",
     "edit_in_window": "window",
     "inject": "injection",
     "interaction": "composition",
     "masked_vectors": "masked",
     "one_step": "steps",
     "orthogonalised": "composition",
+    "record_edit": "record",
+    "replay_edit": "record",
     "typical_distance": "scale",
     "usable_range": "scale",
     "vectors_at": "vectors",

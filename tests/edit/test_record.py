@@ -1,0 +1,155 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pullback.directions import Direction, Rectangle
+from pullback.edit import EditOptions, edit, edit_folder, record_edit, replay_edit
+from pullback.errors import FileFormatError, MismatchError, OptionError
+from pullback.models import toy_denoiser
+
+T = 600
+STEPS = EditOptions(num_steps=2)
+
+
+@pytest.fixture(scope="module")
+def den():
+    return toy_denoiser()
+
+
+@pytest.fixture(scope="module")
+def f(den):
+    return den.feature_map(t=T)
+
+
+def direction(f, seed=0, space="H"):
+    shape = (torch.Size(f.h_shape).numel(),) if space == "H" else f.x_shape
+    vector = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return Direction(vector / vector.norm(), space, dict(f.origin), name="smile", index=4)
+
+
+OPTIONS = {
+    "plain": {},
+    "guided": {"method": "x_guidance", "guidance_iterations": 2, "guidance_step": 0.5},
+    "normalised": {"normalise": "edited"},
+    "boosted": {"boost_share": 0.5, "boost_seed": 7},
+    "masked": {"mask_in": "x0"},
+}
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize("space", ["H", "X"])
+def test_any_frame_is_replayed_bit_for_bit(den, f, tmp_path, kind, space):
+    options = dataclasses.replace(STEPS, **OPTIONS[kind])
+    mask = Rectangle(0, 0, 0.5, 1) if kind == "masked" else None
+    x = den.draw([3])[0]
+    done = record_edit(
+        tmp_path, den, x, direction(f, space=space), [-1, 0, 2], f=f, options=options, mask=mask, distance=5.0
+    )
+    whole = replay_edit(tmp_path, den)
+    assert torch.equal(whole.edited.x0, done.x0)
+    assert whole.is_exact == (True, True, True)
+    last = replay_edit(tmp_path, den, frames=[2])
+    assert torch.equal(last.edited.x0[0], done.x0[2])
+    assert (last.is_exact, last.edited.scale) == ((True,), (2.0,))
+
+
+def test_it_is_the_edit_that_was_asked_for(den, f, tmp_path):
+    x, u = den.draw([3])[0], direction(f)
+    done = record_edit(tmp_path, den, x, u, [1], f=f, options=STEPS, distance=5.0)
+    plain = edit(den, x, T, u, [1], f=f, distance=5.0, num_steps=2)
+    assert torch.equal(done.x0, plain.x0)
+    record = json.loads((tmp_path / "edit.json").read_text())
+    assert record["origin"]["layer"] == "mid_block"
+    assert record["direction"]["name"] == "smile"
+    assert record["scale"] == [1.0]
+
+
+def test_another_model_or_condition_is_refused(den, f, tmp_path):
+    record_edit(tmp_path, den, den.draw([3])[0], direction(f), [1], f=f, options=STEPS, distance=5.0)
+    with pytest.raises(MismatchError, match=r"weights .*; got weights .*; replay on the model, and with the condition"):
+        replay_edit(tmp_path, toy_denoiser(seed=1))
+    with pytest.raises(MismatchError, match=r"prediction v_prediction; got .*prediction epsilon"):
+        replay_edit(tmp_path, toy_denoiser(prediction="epsilon"))
+
+
+def test_damaged_records_are_refused(den, f, tmp_path):
+    record_edit(tmp_path, den, den.draw([3])[0], direction(f), [1, 2], f=f, options=STEPS, distance=5.0)
+    path = tmp_path / "edit.json"
+    good = json.loads(path.read_text())
+    for damage in (
+        {**good, "format": "pullback.edit/9"},
+        {**good, "extra": 1},
+        {**good, "frames": []},
+        {**good, "scale": ["1", "2"]},
+        {**good, "options": {"magic": 1}},
+        {**good, "direction": {}},
+        {**good, "tensors": "0"},
+        [],
+    ):
+        path.write_text(json.dumps(damage))
+        with pytest.raises(FileFormatError, match=r"edit\.json needs"):
+            replay_edit(tmp_path, den)
+    path.write_text("{")
+    with pytest.raises(FileFormatError, match="a JSON object"):
+        replay_edit(tmp_path, den)
+    path.write_text(json.dumps({**good, "frames": ["0", "0"]}))
+    assert replay_edit(tmp_path, den).is_exact == (False, False)
+    with pytest.raises(OptionError, match=r"frames from 0 to 1; got \[2\]; count them from 0"):
+        replay_edit(tmp_path, den, frames=[2])
+
+
+def pictures(folder, num=2):
+    folder.mkdir()
+    for i in range(num):
+        values = np.random.default_rng(i).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(values).save(folder / f"face{i}.png")
+
+
+def test_a_folder_of_pictures(den, f, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    pictures(source)
+    (source / "broken.png").write_bytes(b"no picture")
+    (source / "notes.txt").write_text("no picture either")
+    seen = []
+    results = edit_folder(
+        den, source, out, direction(f), [0, 2], f=f, options=STEPS, distance=5.0, progress=lambda *at: seen.append(at)
+    )
+    assert [each.name for each in results] == ["broken.png", "face0.png", "face1.png"]
+    assert results[0].problem.startswith("UnidentifiedImageError")
+    assert results[0].folder is None
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    for each in results[1:]:
+        assert each.folder is not None
+        assert sorted(p.name for p in each.folder.iterdir()) == [
+            "edit.json",
+            "edit.safetensors",
+            "frame_00.png",
+            "frame_01.png",
+        ]
+        again = replay_edit(each.folder, den)
+        frame = np.asarray(Image.open(each.folder / "frame_01.png"))
+        assert np.array_equal(frame, den.to_image(again.edited.x0)[1])
+        assert each.change > 0
+        assert each.is_lost == (each.round_trip > each.change)
+
+
+def test_a_second_run_does_only_what_is_missing(den, f, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    pictures(source)
+    edit_folder(den, source, out, direction(f), [1], f=f, options=STEPS, distance=5.0)
+    (out / "face1.png" / "edit.json").unlink()
+    kept = (out / "face0.png" / "frame_00.png").stat().st_mtime_ns
+    results = edit_folder(den, source, out, direction(f), [1], f=f, options=STEPS, distance=5.0)
+    assert results[0].round_trip is None
+    assert results[1].round_trip is not None
+    assert (out / "face0.png" / "frame_00.png").stat().st_mtime_ns == kept
+
+
+def test_folders_without_pictures_are_refused(den, f, tmp_path):
+    for source in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(OptionError, match=r"a folder with \.png, \.jpg, \.jpeg files, other than the one to write"):
+            edit_folder(den, source, tmp_path / "out", direction(f), [1], f=f, distance=5.0)
