@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pullback.edit.injection import inject as inject
     from pullback.edit.masked import denoise_masked as denoise_masked
     from pullback.edit.masked import masked_vectors as masked_vectors
+    from pullback.edit.presets import Preset as Preset
+    from pullback.edit.presets import preset as preset
     from pullback.edit.record import EditOptions as EditOptions
     from pullback.edit.record import Replay as Replay
     from pullback.edit.record import record_edit as record_edit
@@ -45,6 +47,7 @@ _HOMES = {
     "FolderEdit": "folder",
     "Injected": "injection",
     "PRESETS": "steps",
+    "Preset": "presets",
     "Replay": "record",
     "UsableRange": "scale",
     "Window": "window",
@@ -62,6 +65,7 @@ _HOMES = {
     "masked_vectors": "masked",
     "one_step": "steps",
     "orthogonalised": "composition",
+    "preset": "presets",
     "record_edit": "record",
     "replay_edit": "record",
     "typical_distance": "scale",
