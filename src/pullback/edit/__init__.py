@@ -1,4 +1,4 @@
-"""Edits: steps, x-guidance, normalisation, the calibrated scale, and all of it in one call."""
+"""Edits: by steps, guidance, injection or shooting; masked, composed, recorded; at a calibrated scale."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pullback.edit.folder import edit_folder as edit_folder
     from pullback.edit.injection import Injected as Injected
     from pullback.edit.injection import inject as inject
+    from pullback.edit.interpolation import interpolate as interpolate
     from pullback.edit.masked import denoise_masked as denoise_masked
     from pullback.edit.masked import masked_vectors as masked_vectors
     from pullback.edit.presets import Preset as Preset
@@ -62,6 +63,7 @@ _HOMES = {
     "edit_in_window": "window",
     "inject": "injection",
     "interaction": "composition",
+    "interpolate": "interpolation",
     "masked_vectors": "masked",
     "one_step": "steps",
     "orthogonalised": "composition",
