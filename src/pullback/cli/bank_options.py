@@ -124,3 +124,37 @@ class BankOptions:
         | Annotated[BankMerge, subcommand("merge", prefix_name=False)]
     ]
     """What to do."""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Compare two models on the same latents: a base and what was made of it, or two training runs.
+
+    Writes compare.html and compare.json: principal angles between their local spaces at each t, and which directions
+    of either the other does not respond to. Bases are kept in OUT/bank.
+    """
+
+    a: Annotated[Positional[str], arg(metavar="A")]
+    """The first model, such as the base: a shipped model, a folder in diffusers' layout, or a hub id."""
+    b: Annotated[Positional[str], arg(metavar="B")]
+    """The second, such as the fine-tuned one, with latents of the same shape."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """Folder to write to; it is made if it is not there."""
+    samples: int = 16
+    """Latents at each t."""
+    t_fractions: Annotated[str, arg(metavar="A,B,...")] = "0.8,0.5,0.2"
+    """Where in the noise to look: 1 is pure noise, 0 the picture."""
+    rank: int = 10
+    """Local directions of a latent, and at most as many global ones."""
+    layer: Annotated[str, arg(metavar="PATH")] = ""
+    """Feature layer of both; the innermost block of each if none is given."""
+    pool: Literal["none", "sum", "sum2", "sum4"] = "none"
+    """How the feature is pooled."""
+    seed: int = 0
+    """Seed of the first latent."""
+    steps: int = 20
+    """Steps from noise to picture."""
+    device: Annotated[str, arg(metavar="NAME")] = "cpu"
+    """Where to compute: cpu, cuda, cuda:1, mps."""
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
+    """Precision of the networks."""

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
-from pullback.cli.bank_options import BankOptions
+from pullback.cli.analyze_options import Analyze
+from pullback.cli.bank_options import BankOptions, CompareOptions
 
 PoolName = Literal["none", "sum", "sum2", "sum4"]
 DtypeName = Literal["float32", "float64", "bfloat16", "float16"]
@@ -126,5 +127,7 @@ Command = (
     | Annotated[Edit, subcommand("edit")]
     | Annotated[Label, subcommand("label")]
     | Annotated[Models, subcommand("models")]
+    | Annotated[Analyze, subcommand("analyze")]
     | Annotated[BankOptions, subcommand("bank")]
+    | Annotated[CompareOptions, subcommand("compare")]
 )

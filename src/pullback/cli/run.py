@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import tyro
 
-from pullback.cli.bank_options import BankOptions
+from pullback.cli.analyze_options import Analyze
+from pullback.cli.bank_options import BankOptions, CompareOptions
 from pullback.cli.options import Command, Discover, Edit, Label
 from pullback.cli.terminal import complain, hint, log
 from pullback.errors import PullbackError
@@ -88,10 +89,18 @@ def _dispatch(command: Command) -> int | None:
         from pullback.cli.label import run_label
 
         run_label(command)
+    elif isinstance(command, Analyze):
+        from pullback.cli.analyze import run_analyze
+
+        run_analyze(command)
     elif isinstance(command, BankOptions):
         from pullback.cli.bank import run_bank
 
         return run_bank(command)
+    elif isinstance(command, CompareOptions):
+        from pullback.cli.compare import run_compare
+
+        run_compare(command)
     else:
         from pullback.cli.models import run_models
 

@@ -1,0 +1,95 @@
+"""The figures by name, in the order of the page, and what each must offer."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pullback.analyses.record import Outcome, Rows
+from pullback.analyses.sizes import Size
+from pullback.errors import OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Plot
+
+    from pullback.analyses.context import Context
+
+FIGURES = ("psd", "spectra", "samples", "times")
+"""Modules of `pullback.analyses.figures`."""
+
+
+class FigureModule(Protocol):
+    """A module that makes one figure."""
+
+    TITLE: str
+    CAPTION: str
+
+    def num_bases(self, size: Size) -> int:
+        """How many bases it needs at most; figures share what they have in common."""
+        ...
+
+    def run(self, context: Context) -> Outcome:
+        """Computes the numbers."""
+        ...
+
+    def draw(self, rows: Rows) -> Plot:
+        """Draws them, out of the rows of the CSV alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, as fixed before any run.
+
+    Attributes:
+        name: Short.
+        figure: Where it is tested.
+        claim: In words.
+        effect: What is measured, positive if the claim is right.
+        null: What chance gives.
+    """
+
+    name: str
+    figure: str
+    claim: str
+    effect: str
+    null: str
+
+
+def load_figure(name: str) -> FigureModule:
+    """The module of a figure.
+
+    Raises:
+        OptionError: If there is none of that name.
+    """
+    if name not in FIGURES:
+        raise OptionError(
+            wanted=f"a figure among {', '.join(FIGURES)}", got=repr(name), hint="leave --only out for all"
+        )
+    return cast(FigureModule, importlib.import_module(f"pullback.analyses.figures.{name}"))
+
+
+def chosen(only: Sequence[str]) -> tuple[str, ...]:
+    """The figures that are asked for, in the order of the page; all if none is named.
+
+    Raises:
+        OptionError: If a name is unknown.
+    """
+    for name in only:
+        load_figure(name)
+    return tuple(name for name in FIGURES if not only or name in only)
+
+
+def claims() -> Mapping[str, Claim]:
+    """The claims by name, out of ``claims.json``, which was written before the first run.
+
+    Example:
+        >>> claims()["spectra flatten"].figure
+        'spectra'
+    """
+    content = json.loads(files("pullback.analyses").joinpath("claims.json").read_text(encoding="utf-8"))
+    return {entry["name"]: Claim(**entry) for entry in content}

@@ -1,0 +1,109 @@
+"""What all figures of one run share: the model, its latents from seeds, and bases that are computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pullback.analyses.sizes import Size
+from pullback.api.banked import banked_bases
+from pullback.api.finder import check_rank
+from pullback.api.model import Model
+from pullback.api.settings import HELD_OUT_OFFSET, SEEDS_PER_RUN, Report, silent
+from pullback.bank.bases import unit_of
+from pullback.geometry import Plan, TangentBasis, measure_plan
+from pullback.models import NetworkFeatureMap, denoise
+from pullback.portraits.judge import Judge
+from pullback.types import Pool
+
+TOL = 1e-3
+BATCH = 8
+
+
+@dataclass(eq=False)
+class Context:
+    """One run of analyses.
+
+    Attributes:
+        model: The model.
+        size: How much is computed.
+        seed: Of the run; other seeds take other samples.
+        bank: Folder that keeps bases, shared by all figures; None computes each anew.
+        judge: Reads factors, where they are known.
+        progress: Called as ``progress(stage, done, total)``.
+        figure: The one that is being made.
+        most_bases: How many bases it needs at most.
+        num_bases: How many of them it has by now.
+        num_products: Jacobian products so far, over all figures.
+    """
+
+    model: Model
+    size: Size
+    seed: int = 0
+    bank: Path | None = None
+    judge: Judge | None = None
+    progress: Report = silent
+    figure: str = ""
+    most_bases: int = 1
+    num_bases: int = 0
+    num_products: int = 0
+    _plan: Plan | None = field(default=None, repr=False)
+
+    def begin(self, figure: str, most_bases: int) -> None:
+        """Counts from here on for another figure."""
+        self.figure, self.most_bases, self.num_bases = figure, max(most_bases, 1), 0
+        self.progress(figure, 0, self.most_bases)
+
+    def generator(self, figure: int = 0) -> torch.Generator:
+        """A fresh generator of this run."""
+        return torch.Generator().manual_seed(self.seed * 1_000 + figure)
+
+    def seeds(self, num: int, *, held_out: bool = False) -> range:
+        """The first seeds of this run, of discovery samples or of those that take no part."""
+        first = self.seed * SEEDS_PER_RUN + (HELD_OUT_OFFSET if held_out else 0)
+        return range(first, first + num)
+
+    def latents(self, t_fraction: float, num: int, *, held_out: bool = False) -> Tensor:
+        """Latents at t on the DDIM trajectories of the seeds, `(num, *x_shape)`."""
+        seeds = self.seeds(num, held_out=held_out)
+        return self.model.sample_latent(t_fraction=t_fraction, seeds=seeds, num_steps=self.size.num_steps)
+
+    def feature_map(self, t_fraction: float, *, pool: Pool = "none", layer: str | None = None) -> NetworkFeatureMap:
+        """The map at t; refuses a feature that is smaller than the rank.
+
+        Raises:
+            RankError: If it is.
+        """
+        f = self.model.feature_map(t_fraction=t_fraction, pool=pool, layer=layer)
+        check_rank(f, self.size.rank)
+        return f
+
+    def bases(self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None) -> list[TangentBasis]:
+        """The tangent basis at each latent, `(B, *x_shape)`; what the bank has of exactly it is not computed."""
+        rank = self.size.rank if rank is None else rank
+        self._plan = self._plan or measure_plan(f, x[:BATCH], generator=self.generator())
+        found = banked_bases(
+            f,
+            x,
+            [unit_of(f, rank=rank, tol=TOL, x=latent) for latent in x],
+            batch=BATCH,
+            plan=self._plan,
+            folder=self.bank,
+            progress=silent,
+        )
+        self.num_products += found.num_products
+        self.num_bases += len(x)
+        self.progress(self.figure, min(self.num_bases, self.most_bases), self.most_bases)
+        return list(found.bases)
+
+    def basis(self, f: NetworkFeatureMap, x: Tensor) -> TangentBasis:
+        """The tangent basis at one latent, `x_shape`."""
+        return self.bases(f, x[None])[0]
+
+    def pictures(self, x: Tensor, t: float) -> Tensor:
+        """Clean samples of latents at t, `(B, *x_shape)`, by as many DDIM steps as a walk from there has."""
+        steps = max(1, round(self.size.num_steps * self.model.schedule.fraction(t)))
+        return torch.cat([denoise(self.model, part, t, num_steps=steps) for part in x.split(64)])

@@ -1,0 +1,1 @@
+"""One module a figure: ``run(context)`` computes its numbers, ``draw(rows)`` draws them."""

@@ -1,0 +1,91 @@
+"""Are early directions coarse and late ones fine? The power spectrum of v against t  (2307.12868)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pullback.analyses.context import Context
+from pullback.analyses.plotting import COLOURS, line_of_means, panels
+from pullback.analyses.record import Outcome, Rows, distinct, finding
+from pullback.analyses.sizes import Size
+from pullback.geometry.psd import power_spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Frequency content of directions"
+CAPTION = (
+    "Power of the local directions v over rings of spatial frequency, at several timesteps; beside it the share below "
+    "1/8 cycle a pixel, and the same for random directions of x (dashed), for which every frequency counts alike."
+)
+POOLS = ("none", "sum")
+
+
+def num_bases(size: Size) -> int:
+    """Two poolings."""
+    return 2 * size.num_samples * len(size.t_fractions)
+
+
+def run(context: Context) -> Outcome:
+    """Mean power spectra of bases of every sample, timestep and pooling."""
+    rows, low = [], {}
+    for t_fraction in context.size.t_fractions:
+        x = context.latents(t_fraction, context.size.num_samples)
+        for pool in POOLS:
+            bases = context.bases(context.feature_map(t_fraction, pool=pool), x)
+            for sample, basis in enumerate(bases):
+                spectrum = power_spectrum(basis.v)
+                share = float(spectrum.low_share().mean())
+                low.setdefault((t_fraction, pool), []).append(share)
+                rows += [
+                    {
+                        "t_fraction": t_fraction,
+                        "pool": pool,
+                        "sample": sample,
+                        "low_share": share,
+                        "frequency": float(frequency),
+                        "power": float(power),
+                    }
+                    for frequency, power in zip(spectrum.frequency, spectrum.power.mean(0), strict=True)
+                ]
+    noise = torch.randn(64, *context.model.x_shape, generator=context.generator())
+    rows += [
+        {**rows[-1], "pool": "random x", "sample": 0, "low_share": float(power_spectrum(noise).low_share().mean())}
+    ]
+    first, last = max(context.size.t_fractions), min(context.size.t_fractions)
+    change = np.array(low[first, "none"]) - np.array(low[last, "none"])
+    return Outcome(rows, [finding("late directions are finer", change)], num=context.size.num_samples)
+
+
+def draw(rows: Rows) -> Figure:
+    """Spectra by t for the whole h; low-frequency share against t for both poolings."""
+    chance = next(float(row["low_share"]) for row in rows if row["pool"] == "random x")
+    rows = [row for row in rows if row["pool"] != "random x"]
+    times = [float(t) for t in distinct(rows, "t_fraction")]
+    figure, (left, right) = panels(2)
+    for t, colour in zip(times, _shades(len(times)), strict=True):
+        kept = [row for row in rows if row["t_fraction"] == t and row["pool"] == "none"]
+        frequencies = [float(f) for f in distinct(kept, "frequency")]
+        means = [np.mean([float(r["power"]) for r in kept if r["frequency"] == f]) for f in frequencies]
+        left.loglog(frequencies[1:], means[1:], color=colour, label=f"t/T {t:g}")
+    left.set(xlabel="cycles a pixel", ylabel="power of v", title="whole h")
+    left.set_xticks([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2], ["1/64", "1/32", "1/16", "1/8", "1/4", "1/2"])
+    left.minorticks_off()
+    left.legend(frameon=False, fontsize=7)
+    for pool, colour in zip(POOLS, COLOURS, strict=False):
+        once = [row for row in rows if row["pool"] == pool and row["frequency"] == rows[0]["frequency"]]
+        label = "whole h" if pool == "none" else "sum-pooled h"
+        line_of_means(right, once, x="t_fraction", y="low_share", at=times, label=label, colour=colour)
+    right.axhline(chance, color="#8a8378", linestyle="--", linewidth=1.2, label="random x")
+    right.set(xlabel="t / T", ylabel="share below 1/8 cycle a pixel", ylim=(0, 1))
+    right.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def _shades(num: int) -> list[tuple[float, float, float, float]]:
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](0.9 * (1 - i / max(num - 1, 1))) for i in range(num)]

@@ -1,0 +1,112 @@
+"""The page of a folder of analyses: one self-contained file, drawn out of the CSV files and the record alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pullback.analyses.catalogue import FIGURES, claims, load_figure
+from pullback.analyses.plotting import png
+from pullback.analyses.record import Finding, Rows, read_csv
+from pullback.errors import FileFormatError
+from pullback.files import write_atomic
+from pullback.measure.report_text import esc, number
+
+PAGE = "analysis.html"
+MAX_ROWS = 40
+
+
+def write_page(out: Path) -> Path:
+    """Draws every figure whose CSV is in the folder, and writes ``analysis.html`` beside them.
+
+    Raises:
+        FileFormatError: If there is no CSV of a figure, or one is damaged.
+    """
+    record = json.loads((out / "analysis.json").read_text()) if (out / "analysis.json").exists() else {"figures": {}}
+    names = [name for name in FIGURES if (out / f"{name}.csv").exists()]
+    if not names:
+        raise FileFormatError(
+            wanted=f"a CSV file of a figure in {out}", got="none", hint="run `pullback analyze --out DIR` first"
+        )
+    sections = [_section(out, name, record["figures"].get(name, {})) for name in names]
+    css = files("pullback.measure").joinpath("templates/page.css").read_text(encoding="utf-8")
+    style = files("pullback.analyses").joinpath("page.css").read_text(encoding="utf-8")
+    model = esc(record.get("model", "this model"))
+    content = (
+        "<!doctype html>\n"
+        f'<html lang="en"><head><meta charset="utf-8"><title>Analyses of {model}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        f"<style>{css}\n{style}</style></head>\n<body><header class='top plain'><p class='eyebrow'>pullback analyze</p>"
+        f"<h1>The latent space of {model}</h1><p class='lead'>{_lead(record, names)}</p></header>\n"
+        f"<main>{_findings(record, names)}\n{''.join(sections)}</main></body></html>\n"
+    )
+    write_atomic(out / PAGE, content.encode())
+    return out / PAGE
+
+
+def _lead(record: dict[str, Any], names: list[str]) -> str:
+    seconds = sum(record["figures"].get(name, {}).get("seconds", 0) for name in names)
+    return esc(
+        f"{len(names)} figures of arXiv 2302.12469 and 2307.12868, on this model, in {seconds / 60:.0f} minutes. "
+        "Bands and brackets are 95 % bootstrap intervals; dashed lines are what chance would give."
+    )
+
+
+def _findings(record: dict[str, Any], names: list[str]) -> str:
+    """Every claim that was tested, with its verdict, whichever way it fell."""
+    rows = []
+    for name in names:
+        for entry in record["figures"].get(name, {}).get("findings", ()):
+            found, claim = Finding(**entry), claims()[entry["claim"]]
+            kind = {"shown": "good", "the opposite is shown": "bad"}.get(found.verdict, "open")
+            cells = [
+                f"<td>{esc(claim.claim)}<br><span class='muted'>{esc(claim.effect)}</span></td>",
+                f"<td>{number(found.effect)} [{number(found.low)}, {number(found.high)}]</td>",
+                f"<td>{number(found.null)}</td><td>{found.num}</td>",
+                f"<td class='verdict {kind}'>{esc(found.verdict)}</td>",
+            ]
+            rows.append(f"<tr>{''.join(cells)}</tr>")
+    if not rows:
+        return ""
+    head = "".join(f"<th scope='col'>{each}</th>" for each in ("claim", "effect [95 %]", "chance", "n", "verdict"))
+    return (
+        "<section id='claims'><h2>What was claimed, and what was found</h2><p class='intro'>The claims and what is "
+        "measured for each were fixed in a file before the run.</p><div class='scroll'><table class='claims'>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _section(out: Path, name: str, entry: dict[str, Any]) -> str:
+    module = load_figure(name)
+    rows = read_csv(out / f"{name}.csv")
+    images = [_image(png(module.draw(rows)), f"Plot: {module.TITLE}", "plot")]
+    for picture in entry.get("pictures", ()):
+        path = out / "pictures" / Path(picture).name
+        if path.exists():
+            images.append(_image(path.read_bytes(), f"{module.TITLE}: {path.stem}", "frames"))
+    told = f"n = {entry['num']}. " if entry.get("num") else ""
+    note = f"<p class='muted'>{esc(told + entry.get('note', ''))}</p>" if told or entry.get("note") else ""
+    return (
+        f"<section id='{name}'><h2>{esc(module.TITLE)}</h2><p class='intro'>{esc(module.CAPTION)}</p>"
+        f"{''.join(images)}{note}<details><summary>Numbers ({len(rows)} rows, {name}.csv)</summary>"
+        f"<div class='scroll'>{_table(rows)}</div></details></section>"
+    )
+
+
+def _image(content: bytes, text: str, kind: str) -> str:
+    return f"<img class='{kind}' alt='{esc(text)}' src='data:image/png;base64,{base64.b64encode(content).decode()}'>"
+
+
+def _table(rows: Rows) -> str:
+    head = "".join(f"<th scope='col'>{esc(each)}</th>" for each in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f"<td>{esc(f'{v:.4g}' if isinstance(v, float) else v)}</td>" for v in row.values()) + "</tr>"
+        for row in rows[:MAX_ROWS]
+    )
+    rest = f"<caption>The first {MAX_ROWS} of {len(rows)}.</caption>" if len(rows) > MAX_ROWS else ""
+    return f"<table>{rest}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,48 @@
+"""The plan of a run, before it begins: bases, products, minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pullback.analyses.catalogue import load_figure
+from pullback.analyses.sizes import Size
+from pullback.api.cost import GUARD
+from pullback.api.model import Model
+from pullback.geometry import measure_plan
+from pullback.geometry.cost import best_block, expected_products, seconds_per_product
+from pullback.measure.report_text import counted, duration, size
+
+BATCH = 8
+
+
+def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path) -> str:
+    """What is going to be computed, and how long it takes at most: bases that figures share are counted once each.
+
+    Args:
+        model: The model.
+        names: Figures.
+        numbers: How much is computed.
+        out: Where to.
+    """
+    f = model.feature_map(t_fraction=numbers.t_fractions[0])
+    x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=range(BATCH), num_steps=1)
+    plan = measure_plan(f, x, generator=torch.Generator().manual_seed(0))
+    guarded = numbers.rank + GUARD
+    block = best_block(plan, BATCH, guarded)
+    each = expected_products(guarded, block)
+    num_bases = sum(load_figure(name).num_bases(numbers) for name in names)
+    seconds = num_bases * each * seconds_per_product(plan, block * BATCH)
+    values = numbers.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
+    return "\n".join(
+        (
+            "plan",
+            f"  figures   {', '.join(names)}",
+            f"  bases     at most {num_bases:,} of rank {numbers.rank}: about {num_bases * each:,} Jacobian products,"
+            f" {duration(seconds)}; pictures come on top",
+            f"  writes    {counted(len(names), 'CSV file')}, pictures and analysis.html to {out};"
+            f" bases in its bank, up to {size(4 * values * num_bases)}",
+        )
+    )

@@ -1,0 +1,89 @@
+"""The look of all plots, and their way into a page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pullback.analyses.record import Rows, column, interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, COLOURS = "#1f1c18", "#8a8378", ("#0b6a61", "#c05a1c", "#4b6cb7", "#8d5aa8", "#6b7a1e", "#a33a4a")
+NULL_STYLE = {"color": SOFT, "linestyle": "--", "linewidth": 1.2}
+DPI = 110
+
+
+def panels(num: int, *, width: float = 4.2, height: float = 3.2) -> tuple[Figure, list[Axes]]:
+    """A figure of ``num`` plots side by side, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * num, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(np.atleast_1d(figure.subplots(1, num)))
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    return figure, axes
+
+
+def line_of_means(
+    axis: Axes, rows: Rows, *, x: str, y: str, at: Sequence[float], label: str, colour: str, **where: str | float
+) -> None:
+    """Mean over rows at each x, with the 95 % interval as a band."""
+    bands = np.array([_band(column(rows, y, **{x: value, **where})) for value in at])
+    axis.plot(at, bands[:, 0], "o-", color=colour, markersize=3.5, linewidth=1.5, label=label)
+    axis.fill_between(at, bands[:, 1], bands[:, 2], color=colour, alpha=0.18, linewidth=0)
+
+
+def heat(axis: Axes, values: NDArray[np.float64], labels: Sequence[str], *, title: str) -> None:
+    """A square map of distances with its numbers."""
+    image = axis.imshow(values, cmap="viridis", vmin=0)
+    axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    axis.set_yticks(range(len(labels)), labels, fontsize=7)
+    axis.set_title(title, fontsize=9)
+    if len(labels) <= 8:
+        for i, j in np.ndindex(*values.shape):
+            light = values[i, j] < 0.6 * max(float(values.max()), 1e-12)
+            axis.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", fontsize=6, color="w" if light else "k")
+    axis.figure.colorbar(image, ax=axis, fraction=0.046, pad=0.04)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+def sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], *, gap: int = 4, scale: int = 2) -> bytes:
+    """Pictures `(H, W, 3)` in rows and columns as one PNG file, enlarged by whole pixels."""
+    from PIL import Image
+
+    height, width = rows[0][0].shape[:2]
+    columns = max(len(row) for row in rows)
+    canvas = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            canvas[i * (height + gap) : i * (height + gap) + height, j * (width + gap) : j * (width + gap) + width] = (
+                picture
+            )
+    image = Image.fromarray(canvas)
+    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _band(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    if len(values) > 1:
+        return interval(values)
+    mean = float(values.mean())
+    return mean, mean, mean

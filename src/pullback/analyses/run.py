@@ -1,0 +1,123 @@
+"""One run of analyses: figure after figure into a folder; what stands there already is not computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pullback
+from pullback.analyses.catalogue import chosen, load_figure
+from pullback.analyses.context import Context
+from pullback.analyses.page import write_page
+from pullback.analyses.record import write_csv
+from pullback.analyses.sizes import SIZES, Size, SizeName
+from pullback.api.model import Model
+from pullback.api.portrait import is_portraits
+from pullback.api.settings import Report, silent
+from pullback.errors import FileFormatError
+from pullback.files import write_atomic, write_json
+from pullback.portraits.judge import load_judge
+
+RECORD = "analysis.json"
+
+
+def analyze(
+    model: Model,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    size: SizeName | Size = "default",
+    seed: int = 0,
+    bank: Path | None = None,
+    progress: Report = silent,
+) -> Path:
+    """Computes figures into ``out`` and draws the page; a run that was killed goes on where it stopped.
+
+    Args:
+        model: The model.
+        out: Folder for ``NAME.csv``, pictures, ``analysis.json`` and ``analysis.html``.
+        only: Figures by name; all if empty.
+        size: ``"quick"``, ``"default"`` or ``"paper"``, or numbers of your own.
+        seed: Of the run.
+        bank: Folder that keeps bases, ``out/bank`` by default.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Returns:
+        The page.
+
+    Raises:
+        OptionError: If a figure is unknown.
+        FileFormatError: If ``analysis.json`` is there but is no such record.
+    """
+    names = chosen(only)
+    numbers = size if isinstance(size, Size) else SIZES[size]
+    context = Context(
+        model=model,
+        size=numbers,
+        seed=seed,
+        bank=out / "bank" if bank is None else bank,
+        judge=load_judge() if is_portraits(model) else None,
+        progress=progress,
+    )
+    record = read_record(out)
+    record |= {"model": model.name, "version": pullback.__version__}
+    for name in names:
+        key = _key(context, name)
+        kept = record["figures"].get(name, {})
+        if kept.get("key") != key or not (out / f"{name}.csv").exists():
+            record["figures"][name] = _made(context, name, out) | {"key": key}
+            write_json(out / RECORD, record)
+    return write_page(out)
+
+
+def read_record(out: Path) -> dict[str, Any]:
+    """What has been computed into a folder so far.
+
+    Raises:
+        FileFormatError: If ``analysis.json`` is no such record.
+    """
+    path = out / RECORD
+    if not path.exists():
+        return {"figures": {}}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(each, dict) and "key" in each for each in record["figures"].values()):
+            raise ValueError("a figure without its key")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise FileFormatError(
+            wanted=f"{path} needs a record of figures", got=str(error), hint="delete it, and run the analysis again"
+        ) from error
+    return record
+
+
+def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
+    """Computes one figure and writes its files, the record's entry last."""
+    start, before = time.perf_counter(), context.num_products
+    figure = load_figure(name)
+    context.begin(name, figure.num_bases(context.size))
+    outcome = figure.run(context)
+    context.progress(name, context.most_bases, context.most_bases)
+    for picture, content in outcome.pictures.items():
+        write_atomic(out / "pictures" / f"{name}-{picture}.png", content)
+    write_csv(out / f"{name}.csv", outcome.rows)
+    return {
+        "num": outcome.num,
+        "note": outcome.note,
+        "findings": [asdict(each) for each in outcome.findings],
+        "pictures": [f"{name}-{picture}.png" for picture in outcome.pictures],
+        "seconds": round(time.perf_counter() - start, 1),
+        "num_products": context.num_products - before,
+        "seed": context.seed,
+        "size": asdict(context.size),
+    }
+
+
+def _key(context: Context, name: str) -> str:
+    """All that determines a figure."""
+    parts = [name, asdict(context.size), context.seed, context.model.digest, pullback.__version__]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

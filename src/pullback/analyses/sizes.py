@@ -1,0 +1,64 @@
+"""How much an analysis computes: a look, half an hour on two cores, or the papers' sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pullback.errors import OptionError
+
+SizeName = Literal["quick", "default", "paper"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers that all figures share; each figure says which of them it uses.
+
+    Attributes:
+        num_samples: Samples whose bases are compared or averaged, >= 3.
+        num_held_out: Samples that took no part.
+        num_pairs: Pairs of latents that paths join.
+        num_segments: Segments of a path.
+        num_shown: Directions with pictures.
+        num_people: Samples in a row of pictures.
+        rank: Directions of a basis.
+        t_fractions: Shares of T, falling.
+        num_steps: DDIM steps of a whole walk.
+        num_read: Samples whose edits the oracle reads, where factors are known.
+
+    Raises:
+        OptionError: If a number is too small to say anything.
+
+    Example:
+        >>> SIZES["quick"].num_samples < SIZES["default"].num_samples < SIZES["paper"].num_samples
+        True
+    """
+
+    num_samples: int
+    num_held_out: int
+    num_pairs: int
+    num_segments: int
+    num_shown: int
+    num_people: int
+    rank: int
+    t_fractions: tuple[float, ...]
+    num_steps: int
+    num_read: int
+
+    def __post_init__(self) -> None:
+        falling = sorted(self.t_fractions, reverse=True) == list(self.t_fractions) and len(set(self.t_fractions)) > 1
+        if self.num_samples < 3 or self.num_pairs < 2 or self.num_segments < 2 or self.num_read < 2 or not falling:
+            raise OptionError(
+                wanted="at least 3 samples, 2 pairs, 2 segments, 2 read samples, and falling shares of T",
+                got=f"{self}",
+                hint="quick, default and paper are sizes that work",
+            )
+
+
+SIZES: Mapping[SizeName, Size] = {
+    "quick": Size(4, 2, 2, 4, 2, 2, 6, (0.8, 0.5, 0.2), 8, 4),
+    "default": Size(12, 8, 8, 10, 4, 3, 10, (1.0, 0.8, 0.6, 0.4, 0.2), 20, 24),
+    "paper": Size(50, 16, 50, 30, 6, 4, 50, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05), 50, 64),
+}
+"""``paper`` has the published 50 pairs, 30 segments, 50 directions and grid of t/T; what is not stated is ours."""

@@ -1,0 +1,117 @@
+"""A run on a toy: every figure has its table, its plot and its findings; what stands is not computed again."""
+
+import json
+import re
+
+import pytest
+
+import pullback
+from pullback.analyses import FIGURES, SIZES, Size, analyze, write_page
+from pullback.analyses.catalogue import chosen, claims, load_figure
+from pullback.analyses.record import read_csv
+from pullback.errors import FileFormatError, OptionError
+from pullback.models import toy_denoiser
+
+TINY = Size(3, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pullback.load(toy_denoiser())
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("analyses")
+    analyze(model, out, size=TINY)
+    return out
+
+
+def record_of(folder):
+    return json.loads((folder / "analysis.json").read_text())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_has_a_table_a_plot_and_its_number_of_units(folder, name):
+    entry = record_of(folder)["figures"][name]
+    rows = read_csv(folder / f"{name}.csv")
+    assert rows
+    assert entry["num"] >= 2
+    assert f"id='{name}'" in (folder / "analysis.html").read_text()
+    module = load_figure(name)
+    assert module.draw(rows).axes
+    assert module.num_bases(TINY) >= 0
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_claim_of_a_figure_is_answered_and_none_is_made_up(folder, name):
+    wanted = {claim.name for claim in claims().values() if claim.figure == name}
+    assert {entry["claim"] for entry in record_of(folder)["figures"][name]["findings"]} == wanted
+
+
+def test_the_page_loads_nothing_and_says_every_verdict(folder):
+    page = (folder / "analysis.html").read_text()
+    assert not re.findall(r'(?:src|href)=["\'](?!data:|#)', page)
+    assert "default-src 'none'" in page
+    num = sum(len(entry["findings"]) for entry in record_of(folder)["figures"].values())
+    assert len(re.findall(r"class='verdict", page)) == num > 0
+
+
+def test_the_page_comes_from_the_csv_files_alone(folder, tmp_path):
+    for name in FIGURES:
+        (tmp_path / f"{name}.csv").write_bytes((folder / f"{name}.csv").read_bytes())
+    page = write_page(tmp_path).read_text()
+    assert all(f"id='{name}'" in page for name in FIGURES)
+
+
+def test_what_stands_is_not_computed_again_and_another_seed_is(model, folder, monkeypatch, tmp_path):
+    module, made = load_figure("samples"), []
+    whole = module.run
+    monkeypatch.setattr(module, "run", lambda context: made.append(context.seed) or whole(context))
+    analyze(model, folder, size=TINY, only=["samples"])
+    assert made == []
+    analyze(model, tmp_path, size=TINY, only=["samples"], seed=3)
+    assert made == [3]
+    assert read_csv(tmp_path / "samples.csv") != read_csv(folder / "samples.csv")
+
+
+def test_a_killed_run_goes_on_with_the_figure_it_was_at(model, tmp_path, monkeypatch):
+    def killed(context):
+        raise KeyboardInterrupt
+
+    module = load_figure("spectra")
+    whole = module.run
+    monkeypatch.setattr(module, "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        analyze(model, tmp_path, size=TINY, only=["psd", "spectra"])
+    before = (tmp_path / "psd.csv").stat().st_mtime_ns
+    assert list(record_of(tmp_path)["figures"]) == ["psd"]
+    monkeypatch.setattr(module, "run", whole)
+    analyze(model, tmp_path, size=TINY, only=["psd", "spectra"])
+    assert (tmp_path / "psd.csv").stat().st_mtime_ns == before
+    assert list(record_of(tmp_path)["figures"]) == ["psd", "spectra"]
+
+
+def test_figures_share_their_bases(folder):
+    """The spectra ask for the bases of psd, and finds them all in the bank."""
+    figures = record_of(folder)["figures"]
+    assert figures["psd"]["num_products"] > 0
+    assert figures["spectra"]["num_products"] == 0
+
+
+def test_errors_say_what_to_do(model, tmp_path):
+    with pytest.raises(OptionError, match=r"a figure among .*; got 'magic'"):
+        chosen(["magic"])
+    with pytest.raises(OptionError, match="at least 3 samples"):
+        Size(2, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
+    with pytest.raises(OptionError, match="falling shares of T"):
+        Size(3, 2, 2, 2, 1, 1, 2, (0.4, 0.8), 4, 2)
+    with pytest.raises(FileFormatError, match="a CSV file of a figure"):
+        write_page(tmp_path)
+    (tmp_path / "analysis.json").write_text('{"figures": {"psd": 3}}')
+    with pytest.raises(FileFormatError, match="needs a record of figures"):
+        analyze(model, tmp_path, size=TINY, only=["psd"])
+
+
+def test_the_default_size_stays_within_its_budget_of_bases():
+    assert sum(load_figure(name).num_bases(SIZES["default"]) for name in FIGURES) <= 1200
