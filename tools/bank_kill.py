@@ -57,9 +57,9 @@ def main() -> int:
 
 
 def kills(num_times: int, seconds: float) -> list[tuple[str, KillAt | None, float]]:
-    """Every step at its first, second and ninth occurrence; and times drawn evenly over a run's length."""
+    """Every step at its first, second and ninth occurrence; and times drawn evenly over most of a run's length."""
     steps = [(f"{step} {nth}", KillAt(step, nth), 0.0) for step in STEPS for nth in OCCURRENCES]
-    times = (torch.rand(num_times, generator=torch.Generator().manual_seed(0)) * seconds).tolist()
+    times = (torch.rand(num_times, generator=torch.Generator().manual_seed(0)) * 0.7 * seconds).tolist()
     return [*steps, *[(f"after {after:.3f} s", None, after) for after in times]]
 
 

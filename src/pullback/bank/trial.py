@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -109,7 +110,8 @@ def strike(
     if kill is None:
         has_begun.wait()
         time.sleep(after)
-        os.kill(victim.pid or 0, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may be through
+            os.kill(victim.pid or 0, signal.SIGKILL)
     victim.join()
     wreck = look(folder / FOLDER)
     return _finished(folder, num, settings, wanted, wreck, was_killed=victim.exitcode == -signal.SIGKILL)
