@@ -5,13 +5,15 @@
 Three runs, each in a process of its own: a tenth of the units, all of them, and the finished bank again. The cost of a
 unit is the run's time less that of computing the same units without a bank. Exits with 1 if a promise was broken: at
 most 2 ms a unit, at most 10 s to find that nothing is left, and a peak of memory that all the units raise over a tenth
-of them by less than 1 kB each.
+of them by less than 1 kB each. Both are judged by processor time, since other programs may share the machine; the time
+on the clock, which holds waits for the disk and for them, stands beside it with the load average.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -43,12 +45,15 @@ def main() -> int:
         whole = child(Path(place) / "whole", options.units)
         again = child(Path(place) / "whole", options.units)
         num_bytes = sum(path.stat().st_size for path in (Path(place) / "whole").rglob("*") if path.is_file())
-    bare = bare_seconds(options.units // 50) * 50
+    bare = {name: 50 * value for name, value in bare_seconds(options.units // 50).items()}
     result = {
         "units": options.units,
-        "ms_per_unit_beyond_computation": round((whole["seconds"] - bare) / options.units * 1e3, 3),
-        "ms_per_unit_computation": round(bare / options.units * 1e3, 3),
-        "resume_seconds": round(again["seconds"], 2),
+        "ms_per_unit_beyond_computation": round((whole["cpu"] - bare["cpu"]) / options.units * 1e3, 3),
+        "ms_per_unit_computation": round(bare["cpu"] / options.units * 1e3, 3),
+        "resume_seconds": round(again["cpu"], 2),
+        "clock_ms_per_unit_beyond_computation": round((whole["clock"] - bare["clock"]) / options.units * 1e3, 3),
+        "clock_resume_seconds": round(again["clock"], 2),
+        "load_average": round(os.getloadavg()[1], 1),
         "resume_computed": again["computed"],
         "peak_mb_of_a_tenth": round(tenth["peak_bytes"] / 1e6, 1),
         "peak_mb": round(whole["peak_bytes"] / 1e6, 1),
@@ -59,7 +64,7 @@ def main() -> int:
     result["peak_bytes_per_further_unit"] = round(growth)
     is_kept = (
         result["ms_per_unit_beyond_computation"] < MS_PER_UNIT
-        and again["seconds"] < RESUME_SECONDS
+        and again["cpu"] < RESUME_SECONDS
         and again["computed"] == 0
         and growth < BYTES_PER_UNIT
     )
@@ -79,18 +84,23 @@ def child(folder: Path, num: int) -> dict[str, float]:
 
 def measured(folder: Path, num: int) -> dict[str, float]:
     """Seconds and peak memory of a run."""
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     tally = run_here(Bank.make(folder, RunSettings(shard_size=64)), toy_units(num), ToyWork())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"seconds": time.perf_counter() - start, "peak_bytes": peak, "computed": tally.num_computed}
+    return {**since(*start), "peak_bytes": peak, "computed": tally.num_computed}
 
 
-def bare_seconds(num: int) -> float:
+def bare_seconds(num: int) -> dict[str, float]:
     """Seconds of computing units without a bank."""
-    work, start = ToyWork(), time.perf_counter()
+    work, start = ToyWork(), (time.perf_counter(), time.process_time())
     for unit in toy_units(num):
         work.compute([unit])
-    return time.perf_counter() - start
+    return since(*start)
+
+
+def since(clock: float, cpu: float) -> dict[str, float]:
+    """Seconds on the clock and of the processor."""
+    return {"clock": time.perf_counter() - clock, "cpu": time.process_time() - cpu}
 
 
 if __name__ == "__main__":

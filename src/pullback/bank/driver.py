@@ -170,16 +170,12 @@ def grouped(units: Iterable[Unit], size: int) -> Iterator[list[Unit]]:
     """Runs of at most ``size`` neighbours that may be computed together: all but latent, seed and id alike."""
     group: list[Unit] = []
     for unit in units:
-        if group and (len(group) == size or _alike(unit) != _alike(group[0])):
+        if group and (len(group) == size or unit.company != group[0].company):
             yield group
             group = []
         group.append(unit)
     if group:
         yield group
-
-
-def _alike(unit: Unit) -> tuple[object, ...]:
-    return tuple(value for name, value in unit.record().items() if name not in ("x", "made", "details"))
 
 
 def attempt(work: Work, group: Sequence[Unit], *, retries: int, writer: Writer, tally: Tally) -> list[Answer]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pullback.files import At, sync_folder, unwatched
 
 MAX_LINE_BYTES = 1 << 22
 SUM_LENGTH = 16
+_LINE = re.compile(rb'\{"sum":"([0-9a-f]{16})","entry":(\{.*\})\}\n')
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def line_of(entry: Mapping[str, Any]) -> bytes:
         b'{"sum":"0e6bdd788c30e8e0","entry":{"shard":"a"}}\n'
     """
     text = json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return f'{{"sum":"{_sum(text)}","entry":{text}}}\n'.encode()
+    return f'{{"sum":"{_sum(text.encode())}","entry":{text}}}\n'.encode()
 
 
 def read_journal(path: Path, *, start: int = 0) -> Iterator[Line]:
@@ -104,17 +106,16 @@ def read_journal(path: Path, *, start: int = 0) -> Iterator[Line]:
 
 
 def _entry(line: bytes) -> dict[str, Any]:
-    record = json.loads(line)
-    if not isinstance(record, dict) or set(record) != {"sum", "entry"} or not isinstance(record["entry"], dict):
+    parts = _LINE.fullmatch(line)
+    if parts is None:
         raise ValueError("not a sum and an entry")
-    text = json.dumps(record["entry"], sort_keys=True, separators=(",", ":"))
-    if record["sum"] != _sum(text):
+    if parts[1].decode() != _sum(parts[2]):
         raise ValueError("the checksum does not fit")
-    return record["entry"]
+    return json.loads(parts[2])  # an object, by its braces
 
 
-def _sum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:SUM_LENGTH]
+def _sum(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:SUM_LENGTH]
 
 
 def _write_all(handle: int, content: bytes) -> None:

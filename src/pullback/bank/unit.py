@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pullback.errors import FileFormatError, OptionError
@@ -76,6 +76,8 @@ class Unit:
     def __post_init__(self) -> None:
         for name, kind in _KINDS.items():
             value = getattr(self, name)
+            if type(value) is str and kind is str:
+                continue
             _check_plain(name, value, kind)
             if kind is float:
                 object.__setattr__(self, name, float(value) + 0.0)  # 800 and 800.0 are one number, 0 and -0 too
@@ -85,7 +87,7 @@ class Unit:
     @cached_property
     def id(self) -> str:
         """32 hexadecimal digits that belong to this unit alone."""
-        return _digest(self.record())
+        return self._digest(self.x)
 
     @cached_property
     def key(self) -> str:
@@ -93,7 +95,7 @@ class Unit:
 
         A latent that was given has no other description than its digest, which then stays in.
         """
-        return _digest({**self.record(), "x": ""}) if self.made else self.id
+        return self._digest("") if self.made else self.id
 
     @property
     def seed(self) -> int:
@@ -108,6 +110,18 @@ class Unit:
         """The fields as plain values, in a fixed order."""
         return {name: _plain(getattr(self, name)) for name in _KINDS}
 
+    @property
+    def company(self) -> tuple[Any, ...]:
+        """What units must share to be computed together: all but the latent."""
+        return tuple(getattr(self, name) for name in _SHARED) + tuple(sorted(self.details.items()))
+
+    def _digest(self, x: str) -> str:
+        """The sha256 of the canonical form: a JSON list of form and record, keys sorted, without spaces."""
+        before, after = _shared_form(*self.company)
+        made = _dumps(self.made)
+        text = f'["{FORM}",{{{before},"made":{made},{after},"x":{_dumps(x)}}}]'
+        return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
 
 _KINDS: dict[str, type] = {each.name: str for each in dataclasses.fields(Unit)} | {
     "t": float,
@@ -116,6 +130,18 @@ _KINDS: dict[str, type] = {each.name: str for each in dataclasses.fields(Unit)} 
     "made": Mapping,
     "details": Mapping,
 }
+
+
+_SHARED = tuple(name for name in _KINDS if name not in ("made", "x", "details"))
+
+
+@lru_cache(maxsize=256)
+def _shared_form(*values: Any) -> tuple[str, str]:
+    """The canonical form before and after ``made``: of 10^6 units it is the same for each timestep."""
+    record = dict(zip(_SHARED, values, strict=False)) | {"details": dict(values[len(_SHARED) :])}
+    sides = ({name: record[name] for name in record if (name < "made") is early} for early in (True, False))
+    before, after = (_dumps(side)[1:-1] for side in sides)
+    return before, after
 
 
 def unit_from(record: Mapping[str, Any]) -> Unit:
@@ -158,9 +184,8 @@ def digest_of_latent(x: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _digest(record: Mapping[str, Any]) -> str:
-    text = json.dumps([FORM, record], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+def _dumps(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
