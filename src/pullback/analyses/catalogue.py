@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import keyword
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from pullback.analyses.context import Context
 
-FIGURES = ("psd", "spectra", "samples", "times")
-"""Modules of `pullback.analyses.figures`."""
+FIGURES = ("psd", "spectra", "samples", "times", "paths")
+"""Modules of `pullback.analyses.figures`; one whose name is a word of Python has a `_` at its end."""
 
 
 class FigureModule(Protocol):
@@ -70,7 +71,8 @@ def load_figure(name: str) -> FigureModule:
         raise OptionError(
             wanted=f"a figure among {', '.join(FIGURES)}", got=repr(name), hint="leave --only out for all"
         )
-    return cast(FigureModule, importlib.import_module(f"pullback.analyses.figures.{name}"))
+    module = f"{name}_" if keyword.iskeyword(name) else name
+    return cast(FigureModule, importlib.import_module(f"pullback.analyses.figures.{module}"))
 
 
 def chosen(only: Sequence[str]) -> tuple[str, ...]:

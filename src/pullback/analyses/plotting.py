@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,16 @@ def line_of_means(
     bands = np.array([_band(column(rows, y, **{x: value, **where})) for value in at])
     axis.plot(at, bands[:, 0], "o-", color=colour, markersize=3.5, linewidth=1.5, label=label)
     axis.fill_between(at, bands[:, 1], bands[:, 2], color=colour, alpha=0.18, linewidth=0)
+
+
+def dots(axis: Axes, groups: Mapping[str, NDArray[np.float64]], *, colours: Sequence[str] = COLOURS) -> None:
+    """Every value of each group, and beside them the mean with its 95 % interval."""
+    for place, (values, colour) in enumerate(zip(groups.values(), cycle(colours), strict=False)):
+        mean, low, high = _band(values)
+        axis.plot(np.full(len(values), place - 0.12), values, ".", color=colour, alpha=0.35, markersize=4)
+        axis.errorbar([place + 0.12], [mean], [[mean - low], [high - mean]], fmt="o", color=colour, markersize=4)
+    axis.set_xticks(range(len(groups)), list(groups), fontsize=7, rotation=30 if len(groups) > 3 else 0)
+    axis.set_xlim(-0.5, len(groups) - 0.5)
 
 
 def heat(axis: Axes, values: NDArray[np.float64], labels: Sequence[str], *, title: str) -> None:

@@ -1,0 +1,136 @@
+"""Four ways between two latents: how warped, how long, and what is seen on the way  (2302.12469)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pullback.analyses.context import Context
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, line_of_means, panels, sheet
+from pullback.analyses.record import Outcome, Rows, column, distinct, finding
+from pullback.analyses.sizes import Size
+from pullback.geometry import TangentBasis
+from pullback.geometry.between import PathKind, path_between
+from pullback.geometry.lengths import PathLengths, path_lengths
+from pullback.geometry.nulls import matched_distances
+from pullback.geometry.shooting import shoot_towards
+from pullback.types import FeatureMap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Four ways between two latents"
+CAPTION = (
+    "Curvedness (distance of the tangent spaces at the ends of a segment) along each path, its sum, the semantic path "
+    "length, and the same for each unit of length in h, since a path that h hardly notices is short by any measure. "
+    "Shooting does not arrive: the miss is what is left at its end, as a share of the way. Dashed: the distance of "
+    "spans drawn at random out of the directions of all paths. Pictures: the latents of each path, denoised."
+)
+KINDS: tuple[PathKind, ...] = get_args(PathKind)
+MAX_SHOWN = 9
+
+
+class Path(NamedTuple):
+    """Latents `(n + 1, *x_shape)` of a path, their tangent bases, and its lengths."""
+
+    points: Tensor
+    bases: list[TangentBasis]
+    lengths: PathLengths
+
+
+def num_bases(size: Size) -> int:
+    """A basis at each point of four paths; the ends of three of them are the same."""
+    return size.num_pairs * (len(KINDS) * (size.num_segments + 1) - 4)
+
+
+def run(context: Context) -> Outcome:
+    """Paths of all pairs at the largest t."""
+    size, t_fraction = context.size, max(context.size.t_fractions)
+    f = context.feature_map(t_fraction)
+    latents = context.latents(t_fraction, 2 * size.num_pairs).unflatten(0, (size.num_pairs, 2))
+    rows, spans, pictures = [], [], {}
+    for pair, (a, b) in enumerate(latents):
+        found = {
+            kind: path(f, a, b, kind=kind, num_segments=size.num_segments, bases_at=lambda x: context.bases(f, x))
+            for kind in KINDS
+        }
+        rows += [row for kind in KINDS for row in _rows(pair, kind, found[kind].lengths)]
+        spans += [basis.u for each in found.values() for basis in each.bases]
+        if pair < size.num_people:
+            pictures[f"pair-{pair}"] = _pictures(context, [each.points for each in found.values()], f.t)
+    null = float(matched_distances(torch.stack(spans), generator=context.generator()).mean())
+    total = {kind: np.array([column(rows, "curvedness", pair=i, path=kind).sum() for i in range(size.num_pairs)])
+             for kind in KINDS}  # fmt: skip
+    findings = [
+        finding("lerp longer than slerp", total["lerp"] - total["slerp"]),
+        finding("slerp longer than shooting", total["slerp"] - total["shooting"]),
+    ]
+    miss = float(np.mean([row["miss"] for row in rows if row["path"] == "shooting"]))
+    note = (
+        f"{size.num_segments} segments at t/T = {t_fraction:g}, rank {size.rank}. Shooting ends {miss:.2f} of the way "
+        f"short of its target on average. Rows of the pictures: {', '.join(KINDS)}."
+    )
+    return Outcome([{**row, "matched_null": null} for row in rows], findings, pictures, size.num_pairs, note)
+
+
+def path(
+    f: FeatureMap,
+    a: Tensor,
+    b: Tensor,
+    *,
+    kind: PathKind,
+    num_segments: int,
+    bases_at: Callable[[Tensor], list[TangentBasis]],
+) -> Path:
+    """One path from a to b, with bases by ``bases_at``, which takes latents `(n, *x_shape)`."""
+    if kind == "shooting":
+        shot = shoot_towards(f, a, b, basis_at=lambda x: bases_at(x[None])[0], num_steps=num_segments)
+        points, bases = shot.x, list(shot.bases)
+    else:
+        points = path_between(f, a, b, kind=kind, num_segments=num_segments)
+        bases = bases_at(points)
+    return Path(points, bases, path_lengths(f, points, bases, target=b))
+
+
+def _rows(pair: int, kind: str, lengths: PathLengths) -> list[dict[str, str | float]]:
+    parts = zip(lengths.curvedness.tolist(), lengths.h.tolist(), lengths.x.tolist(), strict=True)
+    return [
+        {"pair": pair, "path": kind, "segment": i, "curvedness": c, "h": h, "x": x, "miss": lengths.miss}
+        for i, (c, h, x) in enumerate(parts)
+    ]
+
+
+def _pictures(context: Context, paths: list[Tensor], t: float | None) -> bytes:
+    """A row a path, at most `MAX_SHOWN` points of it, both ends among them."""
+    num = len(paths[0])
+    chosen = np.unique(np.linspace(0, num - 1, min(num, MAX_SHOWN)).round().astype(int))
+    x0 = context.pictures(torch.cat([points[chosen] for points in paths]), t or 0)
+    frames = context.model.to_image(x0)
+    return sheet([list(row) for row in frames.reshape(len(paths), len(chosen), *frames.shape[1:])])
+
+
+def draw(rows: Rows) -> Figure:
+    """Curvedness along the paths; semantic path length; the same for each unit of h-length; the miss."""
+    figure, axes = panels(4, width=3.4)
+    segments = [float(i) for i in distinct(rows, "segment")]
+    for kind, colour in zip(KINDS, COLOURS, strict=False):
+        line_of_means(axes[0], rows, x="segment", y="curvedness", at=segments, label=kind, colour=colour, path=kind)
+    axes[0].axhline(float(rows[0]["matched_null"]), label="matched", **NULL_STYLE)
+    axes[0].set(xlabel="segment", ylabel="curvedness, rad", ylim=(0, None))
+    axes[0].legend(frameon=False, fontsize=7)
+    pairs = distinct(rows, "pair")
+
+    def sums(name: str, kind: str) -> np.ndarray:
+        return np.array([column(rows, name, pair=pair, path=kind).sum() for pair in pairs])
+
+    dots(axes[1], {kind: sums("curvedness", kind) for kind in KINDS})
+    axes[1].set(ylabel="semantic path length, rad", ylim=(0, None))
+    dots(axes[2], {kind: sums("curvedness", kind) / np.maximum(sums("h", kind), 1e-12) for kind in KINDS})
+    axes[2].set(ylabel="semantic length / length in h", ylim=(0, None))
+    dots(axes[3], {kind: column(rows, "miss", path=kind, segment=0) for kind in KINDS})
+    axes[3].set(ylabel="miss / |b - a|", ylim=(-0.05, None))
+    return figure
