@@ -11,6 +11,9 @@ from pullback.directions.types import Direction
 from pullback.geometry.frechet import frechet_mean
 from pullback.geometry.tangent import TangentBasis, clusters_of, signs
 
+MAX_ROUNDS = 50
+"""Samples that share anything take about ten; others have no one mean, however long one looks for it."""
+
 
 def frechet_directions(bases: Sequence[TangentBasis], *, rank: int | None = None) -> list[Direction]:
     """Axes of the Frechet mean M of all T_h: eigenvectors of ``sum_b M U_b^T S_b^2 U_b M^T``.
@@ -30,7 +33,7 @@ def frechet_directions(bases: Sequence[TangentBasis], *, rank: int | None = None
         NumericalError: If a sample has a direction orthogonal to the running mean.
     """
     samples = check_alike(bases, at_least=2)
-    mean = frechet_mean(stacked(samples)).rows  # (k, D)
+    mean = frechet_mean(stacked(samples), max_rounds=MAX_ROUNDS).rows  # (k, D)
     moved = torch.stack([basis.s.to(mean)[:, None] * (basis.u.to(mean) @ mean.mT) for basis in samples])  # (B, k, k)
     values, axes = torch.linalg.eigh((moved.mT @ moved).sum(0))
     rows = (axes.mT @ mean).flip(0)[:rank]
