@@ -20,8 +20,8 @@ def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, larg
 
     Args:
         out: JSON file; a run into an existing one replaces the tables it measures.
-        only: Parts to run: accuracy, exact, celebahq, memory, discover, edit, batching, growth, planner, gpu. All but
-            exact and celebahq by default.
+        only: Parts to run: accuracy, memory, discover, edit, batching, growth, planner, ideas, gpu; exact and celebahq
+            when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
         large: Also what takes an hour on a CPU: the dense confirmation, and the 256-px architecture.
     """
@@ -72,7 +72,7 @@ def plot(record: Positional[Path], picture: Positional[Path]) -> None:
 
 
 def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
-    from benchmarks import large, memory, pipeline, planner
+    from benchmarks import ideas, large, memory, pipeline, planner
     from benchmarks.growth import growth_rows
     from benchmarks.solvers import portraits_rows
 
@@ -84,6 +84,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "batching": pipeline.batching_rows,
         "growth": growth_rows,
         "planner": planner.planner_rows,
+        "ideas": ideas.idea_rows,
         "gpu": pipeline.gpu_rows,
         "exact": large.dense_rows,
         "celebahq": large.celebahq_rows,

@@ -3,7 +3,7 @@ import torch
 
 from pullback.api import contest as module
 from pullback.api import discover, load
-from pullback.api.contest import METHODS, ContestSettings, comparison_rows, contest, untrained_like
+from pullback.api.contest import METHODS, SOURCES, ContestSettings, comparison_rows, contest, untrained_like
 from pullback.errors import OptionError
 from pullback.portraits.judge import load_judge
 
@@ -11,7 +11,7 @@ from pullback.portraits.judge import load_judge
 @pytest.fixture(scope="module")
 def found():
     model = load("portraits")
-    return model, discover(model, num_samples=3, num_held_out=2, rank=3, num_steps=4, tol=1e-1)
+    return model, discover(model, num_samples=2, num_held_out=1, rank=2, num_steps=4, tol=1e-1)
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,13 @@ def judge():
 def test_every_method_goes_through_the_same_measurement(found, judge, monkeypatch):
     for name in ("NUM_GATE", "NUM_KNOWN", "NUM_PCA"):
         monkeypatch.setattr(module, name, 8)
-    settings = ContestSettings(num_held_out=3, num_tuning=2, num_steps=2)
-    results = contest(*found, settings, judge=judge)
-    assert [result.method for result in results] == list(METHODS)
-    assert all(result.effects.odd.shape[1:] == (3, 16) for result in results)
-    assert len({result.effects.odd.tobytes() for result in results}) == len(METHODS)
+    methods = (*SOURCES, "random x", "ours transported", "ours pinv", "random h transported")
+    results = contest(*found, ContestSettings(methods, num_held_out=2, num_tuning=2, num_steps=1), judge=judge)
+    assert [result.method for result in results] == list(methods)
+    assert all(result.effects.odd.shape[1:] == (2, 16) for result in results)
+    assert len({result.effects.odd.tobytes() for result in results}) == len(methods)
     rows = comparison_rows(results)
-    assert [row.is_ours for row in rows] == [method == "ours" for method in METHODS]
+    assert [row.is_ours for row in rows] == [method == "ours" for method in methods]
     assert {"D@12", "D@12 null", "purity", "transfer", "pass rate"} <= set(rows[0].figures)
 
 
@@ -45,6 +45,11 @@ def test_untrained_network_shares_nothing_but_the_architecture(found):
     assert not torch.equal(first.state_dict()[name], other.state_dict()[name])
 
 
+def test_every_source_of_h_goes_with_every_move():
+    assert len(METHODS) == len(set(METHODS)) == 3 * len(SOURCES) + 1
+    assert {"ours", "ours transported", "supervised pinv", "random network transported", "random x"} < set(METHODS)
+
+
 def test_unknown_method_is_named():
-    with pytest.raises(OptionError, match="methods among ours, ours transported"):
+    with pytest.raises(OptionError, match="methods among ours, rotated"):
         ContestSettings(methods=("theirs",))

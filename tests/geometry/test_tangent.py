@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pullback.geometry import JacobianAt, Plan, Products, TangentBasis, top_singular
-from pullback.geometry.tangent import clusters_of, signs
+from pullback.geometry.tangent import clusters_of, joined, signs
 from pullback.testing import ConvMap
 
 
@@ -32,6 +32,22 @@ def test_sample_takes_everything_of_one_sample():
     assert one.samples() == (one,)
     assert one.sample(0) is one
     assert basis.rank == one.rank == 4
+
+
+def test_joined_batches_are_the_batch():
+    basis = batch()
+    parts = [dataclasses.replace(basis, **cut(basis, slice(i, i + 1))) for i in range(2)]
+    whole = joined(parts)
+    assert all(
+        torch.equal(getattr(whole, name), getattr(basis, name)) for name in ("u", "s", "v", "residual", "s_next")
+    )
+    assert whole.products_each == basis.products_each
+    assert whole.sample(1).s.equal(basis.sample(1).s)
+
+
+def cut(basis, rows):
+    names = ("u", "s", "v", "residual", "s_next", "is_verified", "products_each")
+    return {name: getattr(basis, name)[rows] for name in names}
 
 
 def test_batch_of_one_stays_a_batch():

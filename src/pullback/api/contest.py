@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pullback.api.settings import SEEDS_PER_RUN, Report, silent
 from pullback.directions import global_directions, local_basis, pca_of_h, random_h, random_x, rotated
 from pullback.directions.types import Direction
 from pullback.errors import OptionError
+from pullback.geometry.tangent import TangentBasis, joined
 from pullback.geometry.transport import Inverse
 from pullback.measure.contest import Mover, Result, by_one_product, by_transport, everywhere, ridge_directions
 from pullback.measure.effects import Walk, effects, matched_length
@@ -26,23 +28,15 @@ from pullback.portraits.judge import Judge, load_judge
 from pullback.portraits.oracle import to_clean
 from pullback.types import FeatureMap
 
-METHODS = (
-    "ours",
-    "ours transported",
-    "ours pinv",
-    "rotated",
-    "random h",
-    "random x",
-    "pca of h",
-    "random network",
-    "supervised",
-    "supervised pinv",
-)
-"""Ours by one product, by both forms of transport; the matched control; other controls; the ceiling in two forms."""
+SOURCES = ("ours", "rotated", "random h", "pca of h", "supervised", "random network")
+"""Where directions of H come from: ours, the matched control, other controls, the supervised ceiling, no training."""
 INVERSES: dict[str, Inverse] = {"transported": "transpose", "pinv": "pinv"}
+METHODS = (*(f"{source}{move}" for move in ("", *(f" {name}" for name in INVERSES)) for source in SOURCES), "random x")
+"""Every source moved by one product ``J^T u``, and by both forms of transport to a basis of the edited sample."""
 TUNING_OFFSET, GATE_OFFSET, KNOWN_OFFSET = 300_000, 320_000, 340_000
 """Seeds inside a run's million for matching effects, for the gate, and for renders of known factors."""
 NUM_GATE, NUM_KNOWN, NUM_PCA = 128, 512, 256
+BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class ContestSettings:
         num_steps: DDIM steps from t to the picture.
     """
 
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = (*SOURCES, "random x")
     num_held_out: int = 64
     num_tuning: int = 4
     size: float = 1.0
@@ -126,6 +120,7 @@ class _Arena:
     def __init__(self, model: Model, found: Discovery, settings: ContestSettings, judge: Judge) -> None:
         self.model, self.found, self.settings, self.judge = model, found, settings, judge
         self.f = self._feature_map(model)
+        self._kept: dict[tuple[int, int], tuple[Tensor, TangentBasis]] = {}
         self.t: Any = self.f.t
         self.walk = Walk(model, self.t, settings.num_steps, judge.factors, judge.residual)
         self.x = self._latents(found.settings.held_out_seeds[0], settings.num_held_out)
@@ -143,20 +138,26 @@ class _Arena:
         rank, generator = len(self.found), torch.Generator().manual_seed(self.found.settings.seed)
         if method == "random x":
             return everywhere(_stacked(random_x(self.f, rank=rank, generator=generator)))
-        if method == "random network":
-            untrained = self._feature_map(replace(self.model, network=untrained_like(self.model.network)))
-            basis = self._bases(untrained, self.found.latents)
-            return by_one_product(untrained, _stacked(global_directions(basis.samples(), rank=rank)))
+        inverse = INVERSES.get(method.split()[-1])
+        source = method if inverse is None else method.rsplit(maxsplit=1)[0]
+        f = self.f if source != "random network" else self._untrained
         makers = {
             "ours": lambda: _stacked(self.found),
             "rotated": lambda: _stacked(rotated(list(self.found), generator=generator)),
-            "random h": lambda: _stacked(random_h(self.f, rank=rank, generator=generator)),
-            "pca of h": lambda: _stacked(pca_of_h(self.f, self._latents(self._seed(0), NUM_PCA), rank=rank)),
+            "random h": lambda: _stacked(random_h(f, rank=rank, generator=generator)),
+            "pca of h": lambda: _stacked(pca_of_h(f, self._latents(self._seed(0), NUM_PCA), rank=rank)),
             "supervised": self._ceiling,
+            "random network": lambda: _stacked(
+                global_directions(self._bases(f, self.found.latents).samples(), rank=rank)
+            ),
         }
-        inverse = INVERSES.get(method.split()[-1])
-        u = makers[method if inverse is None else method.rsplit(maxsplit=1)[0]]()
-        return by_one_product(self.f, u) if inverse is None else by_transport(self.f, u, self._bases, inverse=inverse)
+        u = makers[source]()
+        return by_one_product(f, u) if inverse is None else by_transport(f, u, self._bases, inverse=inverse)
+
+    @cached_property
+    def _untrained(self) -> Any:
+        """The feature map of the same network with fresh random weights."""
+        return self._feature_map(replace(self.model, network=untrained_like(self.model.network)))
 
     def _ceiling(self) -> Tensor:
         """Supervised directions of H, one a factor, from renders whose factors are known."""
@@ -168,9 +169,16 @@ class _Arena:
             h = torch.cat([self.f(part).flatten(1) for part in x.split(64)])
         return ridge_directions(h.cpu(), z)
 
-    def _bases(self, f: FeatureMap, x: Tensor) -> Any:
-        generator = torch.Generator().manual_seed(self.found.settings.seed)
-        return local_basis(f, x, rank=self.found.settings.rank, tol=1e-2, verify=False, generator=generator)
+    def _bases(self, f: FeatureMap, x: Tensor) -> TangentBasis:
+        """Bases at latents, computed once for all methods."""
+        key = id(f), id(x)
+        if key not in self._kept:
+            generator, rank = torch.Generator().manual_seed(self.found.settings.seed), self.found.settings.rank
+            parts = [
+                local_basis(f, part, rank=rank, tol=1e-2, verify=False, generator=generator) for part in x.split(BATCH)
+            ]
+            self._kept[key] = x, joined(parts)  # with x, so that its id stays taken
+        return self._kept[key][1]
 
     def _feature_map(self, model: Model) -> Any:
         settings = self.found.settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +117,22 @@ class TangentBasis:
     def samples(self) -> tuple[TangentBasis, ...]:
         """One basis for each x."""
         return tuple(self.sample(i) for i in range(len(self.s))) if self.is_batched else (self,)
+
+
+def joined(parts: Sequence[TangentBasis]) -> TangentBasis:
+    """Batched bases of one map, rank and plan as one batch, in order.
+
+    Args:
+        parts: One or more, each batched.
+    """
+    first = parts[0]
+    names = ("u", "s", "v", "residual", "s_next", "is_verified")
+    return dataclasses.replace(
+        first,
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+        products_each=tuple(products for part in parts for products in part.products_each),
+        krylov_bytes=max(part.krylov_bytes for part in parts),
+    )
 
 
 def clusters_of(s: list[float], *, relative_gap: float = CLUSTER_GAP) -> tuple[tuple[int, ...], ...]:

@@ -6,6 +6,7 @@ same way. A direction of H becomes one of X by one reverse product, ``v = J^T u 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pullback.errors import TransportWarning
 from pullback.geometry.tangent import TangentBasis
 from pullback.geometry.transport import Inverse, one_product, transport
 from pullback.measure.effects import Effects
@@ -52,7 +54,9 @@ def by_transport(
 
     def move(x: Tensor) -> Tensor:
         basis = basis_of(f, x)
-        return torch.stack([transport(u, basis.sample(i), inverse=inverse).v for i in range(len(x))])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TransportWarning)  # random controls are foreign to every sample
+            return torch.stack([transport(u, basis.sample(i), inverse=inverse).v for i in range(len(x))])
 
     return move
 

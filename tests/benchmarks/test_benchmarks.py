@@ -1,0 +1,75 @@
+"""The benchmark's own arithmetic, on a toy; nothing is timed here."""
+
+import pytest
+import torch
+
+from benchmarks.cases import Case
+from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
+from benchmarks.record import Record, Row, compared, shown
+from benchmarks.solvers import SOLVERS, accuracy_rows, dense_angle, true_bases
+from pullback.testing import ConvMap
+
+
+def case(dtype=torch.float32, num=2):
+    x = torch.randn(num, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return Case("toy", ConvMap(dtype=dtype), x.to(dtype))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    told = []
+    found = accuracy_rows(
+        [case()], [case(torch.float64)], rank=4, names=tuple(SOLVERS), progress=told.append, table="T"
+    )
+    assert len(told) == 2 * len(SOLVERS)
+    return {row.name: row.figures for row in found}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_solver_is_counted_and_judged_against_the_truth(rows, name):
+    figures = rows[name]
+    assert figures["products"] >= 8
+    assert figures["products / 2k"] == pytest.approx(figures["products"] / 8)
+    assert 0 <= figures["worst angle, deg"] < 90
+    if name in ("ours, verified", "published, until our residual", "scipy PROPACK"):
+        assert figures["worst residual"] < 2e-3
+    if name in ("ours, verified", "scipy PROPACK"):  # a small residual of k triplets alone leaves the span open
+        assert figures["worst angle, deg"] < 1
+
+
+def test_published_run_costs_up_to_fifty_iterations_and_the_probe_costs_products(rows):
+    assert 2 * 4 * 13 <= rows["published, as its driver runs it (50 iterations)"]["products"] <= 2 * 4 * 51
+    assert rows["ours, verified"]["products"] > rows["ours, without the probe"]["products"]
+
+
+def test_the_truth_is_that_of_the_whole_matrix():
+    exact = case(torch.float64, num=1)
+    assert dense_angle(exact, true_bases(exact, 4)[0]) < 1e-5
+
+
+def test_a_record_comes_back_renews_its_tables_and_is_printed(tmp_path):
+    record = Record({"processor": "p"}, [Row("A", "x", {"seconds": 2.0}), Row("B", "y", {"seconds": None}, "no GPU")])
+    record.save(tmp_path / "r.json")
+    back = Record.load(tmp_path / "r.json")
+    assert back == record
+    back.add([Row("A", "x", {"seconds": 1.0})])
+    assert [row.figures["seconds"] for row in back.rows] == [None, 1.0]
+    text = back.markdown()
+    assert "| y | not measured | no GPU |" in text
+    assert "| A | x | seconds | 2 | 1 | 0.50 |" in compared(record, back)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.5, "1,234"), (0.01234, "0.0123"), ("3 of 4", "3 of 4"), (None, "not measured")]
+)
+def test_figures_are_printed_to_three_digits(value, text):
+    assert shown(value) == text
+
+
+def test_growth_is_drawn(tmp_path):
+    names = {"products a sample": 1.0, "seconds a sample": 2.0}
+    rows = [
+        Row(table, str(at), {"at": at, **names}) for table in (RANK_TABLE, SIZE_TABLE, BATCH_TABLE) for at in (1.0, 2.0)
+    ]
+    plot(Record({}, rows), tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes()[:4] == b"\x89PNG"
