@@ -208,3 +208,23 @@ def test_the_names_of_the_actions() -> None:
     assert isinstance(command, BankOptions)
     assert command.action == BankVerify(Path("here"), 2, True)
     assert bank_options.BankRun(Path("x")).shard == "0/1"
+
+
+def test_discover_keeps_its_bases_and_a_second_run_computes_none(
+    toy_folder: Path, tmp_path: Path, tiny_options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["discover", str(toy_folder), "--out", str(tmp_path / "out"), *tiny_options]
+    products = []
+    for _ in range(2):
+        assert main(words) == 0
+        told = capsys.readouterr().err
+        assert f"local bases in {tmp_path / 'out' / 'bank'} (up to " in told
+        record = json.loads((tmp_path / "out" / "report.json").read_text())
+        products.append({stage["name"]: stage["num_products"] for stage in record["stages"]}["local bases"])
+    assert products[0] > 0 == products[1]
+    assert main([*words, "--bank", str(tmp_path / "mine")]) == 0
+    assert (tmp_path / "mine" / "run.json").is_file()
+    capsys.readouterr()
+    assert main(["discover", str(toy_folder), "--out", str(tmp_path / "none"), *tiny_options, "--bank", "off"]) == 0
+    assert "keeps     no local bases" in capsys.readouterr().err
+    assert not (tmp_path / "none" / "bank").exists()

@@ -39,6 +39,7 @@ class Forecast:
         seconds_pictures: For the pictures.
         peak_bytes: Of memory.
         file_bytes: Of what is written.
+        bank_bytes: Of the local bases, where a bank keeps them.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class Forecast:
     seconds_pictures: float
     peak_bytes: int
     file_bytes: int
+    bank_bytes: int
 
     @property
     def seconds(self) -> float:
@@ -103,6 +105,7 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
         seconds_pictures=num_pictures * (steps + NUM_NOISES) * seconds_per_row,
         peak_bytes=_memory_so_far(model) + kept,
         file_bytes=4 * settings.rank * torch.Size(f.h_shape).numel() + num_pictures * BYTES_PER_FRAME * 4 // 3,
+        bank_bytes=4 * values * num_samples,
     )
 
 

@@ -93,6 +93,14 @@ def contest_of(options: Discover, model: Any) -> Any:
     return ContestSettings(num_held_out=options.compare)
 
 
+def kept_text(options: Discover, expected: Any) -> str:
+    """Returns where local bases stay, and how large they are."""
+    folder = bank_of(options)
+    if folder is None:
+        return "no local bases"
+    return f"local bases in {folder} (up to {size(expected.bank_bytes)}); those that are there cost nothing"
+
+
 def bank_of(options: Discover) -> Path | None:
     """Returns the folder that keeps local bases, or None if none does."""
     if options.bank == NO_BANK:
@@ -180,6 +188,6 @@ def plan_text(options: Discover, settings: Settings, expected: Any) -> str:
             f"  total     about {duration(expected.seconds)}, {size(expected.peak_bytes)} of memory",
             f"  writes    directions.safetensors, report.json, report.html to {options.out}"
             f" (about {size(expected.file_bytes)})",
-            f"  keeps     local bases in {bank_of(options) or 'no bank'}; those that are there cost nothing",
+            f"  keeps     {kept_text(options, expected)}",
         )
     )

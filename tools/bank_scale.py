@@ -1,0 +1,120 @@
+"""The arithmetic of a large bank, printed: hours, storage, traffic, files, memory, and what gives out first.
+
+    python tools/bank_scale.py [--seconds-per-product 0.006] [--workers 64] [--rank 8] [--toys FILE]
+
+Sizes are those of Stable Diffusion at 512 pixels: x of 4 x 64 x 64, h of 1280 x 8 x 8, or its sum over positions. The
+bank's own figures are read from what tools/bank_toys.py measured. Seconds a product are yours to measure:
+`pullback discover` prints them before it starts. The default is an estimate, and is called so in the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pullback.bank import Storage
+from pullback.bank.storage import KeepU
+
+DIM_X, DIM_H, CHANNELS = 4 * 64 * 64, 1280 * 8 * 8, 1280
+PRODUCTS_PER_SAMPLE, PRODUCTS_PER_RANK, GUARD = 110, 3.3, 5
+"""Of block Lanczos at tol 1e-3, as the forecast of discover counts them."""
+NETWORK_PER_ENCODER = 4.0
+"""A whole network call costs 3.4 to 4.7 times the encoder up to the mid block."""
+STEPS = 10
+"""Network calls that make x_t from noise, on average over t."""
+ENCODER_TFLOP, SUSTAINED_TFLOPS = 0.17, 30.0
+"""A quarter of the 0.68 TFLOP of one network call; float32 without TF32 on one H100 class card, at under half of its
+67 TFLOP/s. Neither was measured here."""
+SHARD = 64
+BYTES_PER_KEY = 80
+"""In the driver's memory, and in a reader's index."""
+COUNTS = (10**6, 10**8)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one unit costs.
+
+    Attributes:
+        seconds: On one GPU.
+        num_bytes: On disk.
+    """
+
+    seconds: float
+    num_bytes: float
+
+
+def main() -> int:
+    """Prints everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds-per-product", type=float)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--toys", type=Path, default=Path("docs/results/bank_toys.json"))
+    options = parser.parse_args()
+    toys = json.loads(options.toys.read_text())
+    per_product = options.seconds_per_product or ENCODER_TFLOP * 1.5 / SUSTAINED_TFLOPS
+    origin = "as given" if options.seconds_per_product else "an estimate: 0.17 TFLOP x 1.5 at 30 TFLOP/s"
+    print(f"seconds a product   {per_product:.4f} ({origin})")
+    kinds: tuple[tuple[str, int, KeepU], ...] = (
+        ("whole h, u fp16", DIM_H, "fp16"),
+        ("whole h, u sketch", DIM_H, "sketch"),
+        ("whole h, u none", DIM_H, "none"),
+        ("summed h, u fp16", CHANNELS, "fp16"),
+    )
+    units = {name: unit(per_product, dim_h, keep, options.rank, toys) for name, dim_h, keep in kinds}
+    for name, each in units.items():
+        print(f"\n{name}: {each.seconds:.2f} s and {each.num_bytes / 1e6:.3f} MB a unit, rank {options.rank}")
+        for count in COUNTS:
+            report(count, each, options.workers, toys)
+    return 0
+
+
+def unit(per_product: float, dim_h: int, keep: KeepU, rank: int, toys: dict[str, float]) -> Unit:
+    """Seconds and bytes of one unit."""
+    iterated = PRODUCTS_PER_SAMPLE + PRODUCTS_PER_RANK * (rank + GUARD)
+    products = min(iterated, dim_h)
+    walk = STEPS * NETWORK_PER_ENCODER * per_product / 1.5  # forward passes alone
+    tensors = Storage(u=keep, v="fp16").bytes_per_unit(rank=rank, dim_h=dim_h, dim_x=DIM_X)
+    names = toys["bytes_per_unit_on_disk"]  # a toy's tensors are 180 of them; what is left is names, ids, facts
+    return Unit(products * per_product + walk, tensors + names)
+
+
+def report(count: int, each: Unit, workers: int, toys: dict[str, float]) -> None:
+    """One count of units."""
+    gpu_hours = count * each.seconds / 3600
+    days = gpu_hours / workers / 24
+    storage = count * each.num_bytes
+    per_second = workers * each.num_bytes / each.seconds
+    resume_us = toys["resume_seconds"] / toys["units"] * 1e6
+    figures = {
+        "GPU-hours": f"{gpu_hours:,.0f} = {count:,} x {each.seconds:.2f} s / 3600",
+        f"days on {workers}": f"{days:,.1f}",
+        "storage": f"{storage / 1e12:,.2f} TB = {count:,} x {each.num_bytes / 1e6:.3f} MB",
+        "traffic while it runs": f"{per_second / 1e6:,.1f} MB/s from {workers} workers",
+        "one pass of a mean": f"{storage / 1e9 / 3600:,.1f} h at 1 GB/s",
+        "files": f"{count / SHARD:,.0f} of {SHARD} units, {each.num_bytes * SHARD / 1e6:,.0f} MB each",
+        "memory of driver, reader": f"{count * BYTES_PER_KEY / 1e9:,.2f} GB at {BYTES_PER_KEY} bytes a unit",
+        "to find what is left": f"{count * resume_us / 1e6 / 60:,.1f} min at {resume_us:.0f} us a unit",
+        "bank's own share": f"{toys['ms_per_unit_beyond_computation'] / 1e3 / each.seconds:.3%} of the time",
+    }
+    print(f"  {count:,} units")
+    for name, value in figures.items():
+        print(f"    {name:26}{value}")
+    print(f"    {'gives out first':26}{first_limit(days, storage, count)}")
+
+
+def first_limit(days: float, storage: float, count: int) -> str:
+    """What a group with 64 GPUs and a 100 TB file system meets first."""
+    if storage > 100e12:
+        return "storage, above 100 TB: drop or sketch u, or lower the rank"
+    if count / SHARD > 1e6:
+        return "files in one folder, above a million: split the run by seeds into several banks"
+    return f"GPU time: {days:,.1f} days"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
