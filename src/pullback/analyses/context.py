@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pullback.analyses.record import Value
 from pullback.analyses.sizes import Size
 from pullback.api.banked import banked_bases
 from pullback.api.finder import check_rank
 from pullback.api.model import Model
 from pullback.api.settings import HELD_OUT_OFFSET, SEEDS_PER_RUN, Report, silent
 from pullback.bank.bases import unit_of
+from pullback.edit import typical_distance
 from pullback.geometry import Plan, TangentBasis, measure_plan
 from pullback.models import NetworkFeatureMap, denoise
 from pullback.portraits.judge import Judge
@@ -21,6 +25,8 @@ from pullback.types import Pool
 
 TOL = 1e-3
 BATCH = 8
+NUM_COMPARED = 16
+"""Samples whose features are compared to find the unit of scale, as every edit does."""
 
 
 @dataclass(eq=False)
@@ -51,6 +57,7 @@ class Context:
     num_bases: int = 0
     num_products: int = 0
     _plan: Plan | None = field(default=None, repr=False)
+    _distances: dict[str, float] = field(default_factory=dict, repr=False)
 
     def begin(self, figure: str, most_bases: int) -> None:
         """Counts from here on for another figure."""
@@ -99,9 +106,25 @@ class Context:
         self.progress(self.figure, min(self.num_bases, self.most_bases), self.most_bases)
         return list(found.bases)
 
+    def bases_everywhere(self, pools: Sequence[Pool]) -> Iterator[tuple[dict[str, Value], TangentBasis]]:
+        """The basis of every sample at every t and pooling, each with the columns that say where it is."""
+        for t_fraction in self.size.t_fractions:
+            x = self.latents(t_fraction, self.size.num_samples)
+            for pool in pools:
+                for sample, basis in enumerate(self.bases(self.feature_map(t_fraction, pool=pool), x)):
+                    yield {"t_fraction": t_fraction, "pool": str(pool), "sample": sample}, basis
+
     def basis(self, f: NetworkFeatureMap, x: Tensor) -> TangentBasis:
         """The tangent basis at one latent, `x_shape`."""
         return self.bases(f, x[None])[0]
+
+    def distance(self, f: NetworkFeatureMap) -> float:
+        """Median distance of the features of two samples at the map's t: ten units of scale."""
+        key = json.dumps(dict(f.origin), sort_keys=True)
+        if key not in self._distances:
+            x = self.model.sample_latent(t=f.t, seeds=self.seeds(NUM_COMPARED), num_steps=self.size.num_steps)
+            self._distances[key] = typical_distance(f, x)
+        return self._distances[key]
 
     def pictures(self, x: Tensor, t: float) -> Tensor:
         """Clean samples of latents at t, `(B, *x_shape)`, by as many DDIM steps as a walk from there has."""

@@ -12,6 +12,7 @@ from pullback.analyses.plotting import COLOURS, line_of_means, panels
 from pullback.analyses.record import Outcome, Rows, distinct, finding
 from pullback.analyses.sizes import Size
 from pullback.geometry.psd import power_spectrum
+from pullback.types import Pool
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ CAPTION = (
     "Power of the local directions v over rings of spatial frequency, at several timesteps; beside it the share below "
     "1/8 cycle a pixel, and the same for random directions of x (dashed), for which every frequency counts alike."
 )
-POOLS = ("none", "sum")
+POOLS: tuple[Pool, ...] = ("none", "sum")
 
 
 def num_bases(size: Size) -> int:
@@ -32,25 +33,14 @@ def num_bases(size: Size) -> int:
 def run(context: Context) -> Outcome:
     """Mean power spectra of bases of every sample, timestep and pooling."""
     rows, low = [], {}
-    for t_fraction in context.size.t_fractions:
-        x = context.latents(t_fraction, context.size.num_samples)
-        for pool in POOLS:
-            bases = context.bases(context.feature_map(t_fraction, pool=pool), x)
-            for sample, basis in enumerate(bases):
-                spectrum = power_spectrum(basis.v)
-                share = float(spectrum.low_share().mean())
-                low.setdefault((t_fraction, pool), []).append(share)
-                rows += [
-                    {
-                        "t_fraction": t_fraction,
-                        "pool": pool,
-                        "sample": sample,
-                        "low_share": share,
-                        "frequency": float(frequency),
-                        "power": float(power),
-                    }
-                    for frequency, power in zip(spectrum.frequency, spectrum.power.mean(0), strict=True)
-                ]
+    for where, basis in context.bases_everywhere(POOLS):
+        spectrum = power_spectrum(basis.v)
+        share = float(spectrum.low_share().mean())
+        low.setdefault((where["t_fraction"], where["pool"]), []).append(share)
+        rows += [
+            {**where, "low_share": share, "frequency": float(frequency), "power": float(power)}
+            for frequency, power in zip(spectrum.frequency, spectrum.power.mean(0), strict=True)
+        ]
     noise = torch.randn(64, *context.model.x_shape, generator=context.generator())
     rows += [
         {**rows[-1], "pool": "random x", "sample": 0, "low_share": float(power_spectrum(noise).low_share().mean())}
@@ -75,7 +65,7 @@ def draw(rows: Rows) -> Figure:
     left.set_xticks([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2], ["1/64", "1/32", "1/16", "1/8", "1/4", "1/2"])
     left.minorticks_off()
     left.legend(frameon=False, fontsize=7)
-    for pool, colour in zip(POOLS, COLOURS, strict=False):
+    for pool, colour in zip(("none", "sum"), COLOURS, strict=False):
         once = [row for row in rows if row["pool"] == pool and row["frequency"] == rows[0]["frequency"]]
         label = "whole h" if pool == "none" else "sum-pooled h"
         line_of_means(right, once, x="t_fraction", y="low_share", at=times, label=label, colour=colour)

@@ -11,6 +11,7 @@ from pullback.analyses.plotting import COLOURS, line_of_means, panels
 from pullback.analyses.record import Outcome, Rows, column, distinct, finding
 from pullback.analyses.sizes import Size
 from pullback.geometry.spectra import effective_rank, participation_ratio
+from pullback.types import Pool
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ CAPTION = (
     "Singular values relative to the first, by timestep, and the effective rank of the same number of them: the number "
     "of directions that would count if all counted alike. Its most is the rank of the bases."
 )
-POOLS = ("none", "sum")
+POOLS: tuple[Pool, ...] = ("none", "sum")
 
 
 def num_bases(size: Size) -> int:
@@ -31,20 +32,13 @@ def num_bases(size: Size) -> int:
 def run(context: Context) -> Outcome:
     """Spectra of every sample, timestep and pooling."""
     rows, ranks = [], {}
-    for t_fraction in context.size.t_fractions:
-        x = context.latents(t_fraction, context.size.num_samples)
-        for pool in POOLS:
-            bases = context.bases(context.feature_map(t_fraction, pool=pool), x)
-            for sample, basis in enumerate(bases):
-                figures = {
-                    "effective_rank": float(effective_rank(basis.s)),
-                    "participation_ratio": float(participation_ratio(basis.s)),
-                }
-                ranks.setdefault((t_fraction, pool), []).append(figures["effective_rank"])
-                rows += [
-                    {"t_fraction": t_fraction, "pool": pool, "sample": sample, "index": i, "s": float(s)} | figures
-                    for i, s in enumerate(basis.s)
-                ]
+    for where, basis in context.bases_everywhere(POOLS):
+        figures = {
+            "effective_rank": float(effective_rank(basis.s)),
+            "participation_ratio": float(participation_ratio(basis.s)),
+        }
+        ranks.setdefault((where["t_fraction"], where["pool"]), []).append(figures["effective_rank"])
+        rows += [{**where, "index": i, "s": float(s), **figures} for i, s in enumerate(basis.s)]
     first, last = max(context.size.t_fractions), min(context.size.t_fractions)
     change = np.array(ranks[last, "none"]) - np.array(ranks[first, "none"])
     note = f"Effective rank of the first {context.size.rank} singular values."
@@ -55,7 +49,7 @@ def draw(rows: Rows) -> Figure:
     """Relative spectra of whole and pooled h, and effective rank against t."""
     times = [float(t) for t in distinct(rows, "t_fraction")]
     figure, axes = panels(3)
-    for axis, pool in zip(axes, POOLS, strict=False):
+    for axis, pool in zip(axes, ("none", "sum"), strict=False):
         for t, shade in zip(times, np.linspace(1.0, 0.3, len(times)), strict=True):
             kept = [row for row in rows if row["t_fraction"] == t and row["pool"] == pool]
             indices = [int(float(i)) for i in distinct(kept, "index")]
@@ -64,7 +58,7 @@ def draw(rows: Rows) -> Figure:
         axis.set(xlabel="index", ylabel="s / s_1", title="whole h" if pool == "none" else "sum-pooled h")
     axes[0].legend(frameon=False, fontsize=7)
     once = [row for row in rows if float(row["index"]) == 0]
-    for pool, colour in zip(POOLS, COLOURS, strict=False):
+    for pool, colour in zip(("none", "sum"), COLOURS, strict=False):
         kept = [row for row in once if row["pool"] == pool]
         label = "whole h" if pool == "none" else "sum-pooled h"
         line_of_means(axes[2], kept, x="t_fraction", y="effective_rank", at=times, label=label, colour=colour)
