@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
     from pullback.analyses.context import Context
 
-FIGURES = ("psd", "spectra", "samples", "times", "paths")
+FIGURES = (
+    "local",
+    "timesteps",
+    "global",
+    "transport",
+    "shooting",
+    "normalisation",
+    "psd",
+    "spectra",
+    "samples",
+    "times",
+    "paths",
+)
 """Modules of `pullback.analyses.figures`; one whose name is a word of Python has a `_` at its end."""
 
 

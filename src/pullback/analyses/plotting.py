@@ -51,7 +51,7 @@ def dots(axis: Axes, groups: Mapping[str, NDArray[np.float64]], *, colours: Sequ
         axis.plot(np.full(len(values), place - 0.12), values, ".", color=colour, alpha=0.35, markersize=4)
         axis.errorbar([place + 0.12], [mean], [[mean - low], [high - mean]], fmt="o", color=colour, markersize=4)
     axis.set_xticks(range(len(groups)), list(groups), fontsize=7, rotation=30 if len(groups) > 3 else 0)
-    axis.set_xlim(-0.5, len(groups) - 0.5)
+    axis.set_xlim(-0.5, max(len(groups), 1) - 0.5)
 
 
 def heat(axis: Axes, values: NDArray[np.float64], labels: Sequence[str], *, title: str) -> None:

@@ -1,0 +1,139 @@
+"""Far out: a fixed v against geodesic shooting: does h go on along u, and do pictures stay of the world?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pullback.analyses.context import Context
+from pullback.analyses.moves import edit_time, frames_of, quiet, unit_weights
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels, sheet
+from pullback.analyses.reading import gate_of, reader_of
+from pullback.analyses.record import Outcome, Rows, column, distinct
+from pullback.analyses.sizes import Size
+from pullback.edit import calibrate
+from pullback.edit.scale import features
+from pullback.geometry import TangentBasis
+from pullback.geometry.shooting import shoot
+from pullback.geometry.transport import retained_null
+from pullback.types import FeatureMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+TITLE = "Shooting against a fixed direction, far out"
+CAPTION = (
+    "Samples moved along their top direction in equal steps of x: v as it is (fixed), v made anew at each step "
+    "(shooting), and a v drawn at random in the local span (matched). Response: the displacement of h relative to what "
+    "the Jacobian at the start promises, 1 for a linear map. Along u: the cosine of the displacement with the u it "
+    "began with. Pass rate of the gate, .95 for unedited samples. Pictures: rows are fixed and shooting."
+)
+WAYS = ("fixed", "shooting", "random in span")
+FARTHEST = 20.0
+"""Scale at the end of the fixed path: twice the median distance of two samples in h, if h were linear."""
+
+
+def num_bases(size: Size) -> int:
+    """A basis at each point of each shot."""
+    return size.num_pairs * (size.num_segments + 1)
+
+
+def run(context: Context) -> Outcome:
+    """Three ways from each sample; all steps as long as those of the calibrated fixed path."""
+    size, t_fraction = context.size, edit_time(context.size)
+    f, reader = context.feature_map(t_fraction), reader_of(context)
+    gate, generator, rows, strips = gate_of(context, reader), context.generator(), [], {}
+    for sample, x in enumerate(context.latents(t_fraction, size.num_pairs)):
+        basis = context.basis(f, x)
+        with quiet():
+            unit = float(calibrate(f, x[None], basis.v[:1], distance=context.distance(f)).unit)
+        step = FARTHEST * unit / size.num_segments
+        weights = unit_weights(1, basis.rank, generator)[0]
+        for way in WAYS:
+            points, u, slope, retained = walk(
+                f, x, basis, way=way, step=step, num_steps=size.num_segments, weights=weights,
+                basis_at=lambda x: context.basis(f, x),
+            )  # fmt: skip
+            x0 = context.pictures(points, f.t or 0)
+            response, along = answers(f, points, u, slope=slope, step=step)
+            rows += [
+                {
+                    "sample": sample,
+                    "way": way,
+                    "scale": FARTHEST * i / size.num_segments,
+                    "response": response[i],
+                    "along": along[i],
+                    "passed": float(residual <= gate),
+                    "retained": retained[i],
+                }
+                for i, residual in enumerate(reader.residual(x0))
+            ]
+            if sample < size.num_people and way != WAYS[-1]:
+                strips.setdefault(f"sample-{sample}", []).append(list(frames_of(context, x0)))
+    null = retained_null(size.rank, torch.Size(f.h_shape).numel())
+    note = (
+        f"{size.num_segments} steps at t/T = {t_fraction:g}, rank {size.rank}. A random direction of H would retain at "
+        f"most {null:.2f} of itself at a step."
+    )
+    return Outcome(rows, (), {name: sheet(strip) for name, strip in strips.items()}, size.num_pairs, note)
+
+
+def walk(
+    f: FeatureMap,
+    x: Tensor,
+    basis: TangentBasis,
+    *,
+    way: str,
+    step: float,
+    num_steps: int,
+    weights: Tensor,
+    basis_at: Callable[[Tensor], TangentBasis],
+) -> tuple[Tensor, Tensor, float, list[float]]:
+    """Points `(n + 1, *x_shape)` of one of `WAYS`, the u it follows, ``|J v|`` at the start, shares retained.
+
+    Where u is not re-aimed nothing is retained or lost: nan.
+    """
+    if way == "shooting":
+        shot = shoot(
+            f, x, basis.u[0], step=step, num_steps=num_steps, tolerance=None,
+            basis_at=lambda at: basis if torch.equal(at, x) else basis_at(at),
+        )  # fmt: skip
+        return shot.x, basis.u[0], float(basis.s[0]), shot.retained.tolist()
+    weights = torch.eye(basis.rank)[0] if way == "fixed" else weights
+    weights = weights.to(basis.v)
+    v = (weights @ basis.v.flatten(1)).reshape(x.shape)
+    u = weights * basis.s @ basis.u  # J v
+    slope = float(torch.linalg.vector_norm(u))
+    g = step * torch.arange(num_steps + 1).to(x)
+    return x + g.reshape(-1, *[1] * x.ndim) * v, u / max(slope, 1e-30), slope, [float("nan")] * (num_steps + 1)
+
+
+def answers(f: FeatureMap, points: Tensor, u: Tensor, *, slope: float, step: float) -> tuple[list[float], list[float]]:
+    """At each point: ``|h - h_0| / (g |J v|)`` and the cosine of ``h - h_0`` with u; 1 and 1 at the start."""
+    h = features(f, points).double()
+    change = h - h[:1]
+    length = torch.linalg.vector_norm(change, dim=1)
+    g = step * torch.arange(len(points), dtype=torch.float64)
+    promised = torch.where(g > 0, g * slope, 1.0)
+    response = torch.where(g > 0, length.cpu() / promised, 1.0)
+    cosine = torch.where(length > 0, (change @ u.to(change)) / length.clamp_min(1e-30), 1.0)
+    return response.tolist(), cosine.tolist()
+
+
+def draw(rows: Rows) -> Figure:
+    """Response, cosine with u and pass rate, against scale."""
+    figure, axes = panels(3)
+    scales = [float(s) for s in distinct(rows, "scale")]
+    labels = {"response": "|dh| / promised by J", "along": "cosine of dh with u", "passed": "pass rate of the gate"}
+    for axis, (name, label) in zip(axes, labels.items(), strict=True):
+        for way, colour in zip(WAYS, COLOURS, strict=False):
+            line_of_means(axis, rows, x="scale", y=name, at=scales, label=way, colour=colour, way=way)
+        axis.set(xlabel="scale of the fixed path", ylabel=label, ylim=(min(0.0, column(rows, name).min()), None))
+    axes[0].axhline(1.0, **NULL_STYLE)
+    axes[2].axhline(0.95, **NULL_STYLE)
+    axes[0].legend(frameon=False, fontsize=7)
+    return figure

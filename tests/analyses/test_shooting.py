@@ -1,0 +1,45 @@
+"""Fixed v and shooting on maps where both are known."""
+
+import pytest
+import torch
+
+from pullback.analyses.figures.shooting import WAYS, answers, walk
+from pullback.geometry import JacobianAt, top_singular
+from pullback.testing import UnitMap, planted_spectrum
+
+
+def walked(f, x, way, *, rank, step, num_steps):
+    def basis_at(at):
+        return top_singular(JacobianAt(f, at), rank)
+
+    weights = torch.tensor([0.6, 0.8])[:rank] if rank == 2 else torch.ones(1)
+    points, u, slope, _ = walk(
+        f, x, basis_at(x), way=way, step=step, num_steps=num_steps, weights=weights, basis_at=basis_at
+    )
+    return points, *answers(f, points, u, slope=slope, step=step)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_on_a_linear_map_h_answers_as_promised(way):
+    f = planted_spectrum([3.0, 2.0, 1.0], dim_x=6, dim_h=5)
+    points, response, along = walked(f, torch.ones(6).double(), way, rank=2, step=0.5, num_steps=4)
+    assert response == pytest.approx([1.0] * 5, abs=1e-6)
+    assert along == pytest.approx([1.0] * 5, abs=1e-6)
+    assert float((points[1:] - points[:-1]).norm(dim=1).std()) < 1e-8
+
+
+def test_on_the_sphere_shooting_goes_round_and_a_fixed_direction_does_not():
+    f, x = UnitMap(2), torch.tensor([1.0, 0.0]).double()
+    fixed, *_ = walked(f, x, "fixed", rank=1, step=0.1, num_steps=40)
+    shot, *_ = walked(f, x, "shooting", rank=1, step=0.1, num_steps=40)
+    assert float(fixed[-1][0]) == pytest.approx(1.0)
+    assert float(shot[-1][0]) < 0
+
+
+def test_a_fixed_direction_answers_less_and_less_on_the_sphere():
+    """|h - h_0| = 2 sin(a / 2) with tan a = g, promised g."""
+    f, x = UnitMap(2), torch.tensor([1.0, 0.0]).double()
+    _, response, along = walked(f, x, "fixed", rank=1, step=1.0, num_steps=3)
+    angle = torch.arctan(torch.arange(1, 4).double())
+    assert response[1:] == pytest.approx((2 * (angle / 2).sin() / torch.arange(1, 4)).tolist(), abs=1e-6)
+    assert along[1:] == pytest.approx((angle / 2).cos().tolist(), abs=1e-6)
