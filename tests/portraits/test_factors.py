@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pullback.errors import OptionError, ShapeError
-from pullback.portraits.factors import FACTORS, NAMES, Z_LIMIT, index, sample, to_physical
+from pullback.portraits.factors import FACTORS, NAMES, NUM_FACTORS, Z_LIMIT, held, index, sample, to_physical
 
 
 def test_there_are_at_least_14_factors_with_distinct_names():
@@ -59,3 +59,15 @@ def test_hard_world_has_a_grey_background():
 def test_bad_input_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_held_factors_do_not_vary_and_the_others_are_as_they_were():
+    z = sample(50, seed=3)
+    few = held(z, ["yaw", "glasses"])
+    assert np.ptp(few[:, index("yaw")]) == 0
+    assert np.all(few[:, index("glasses")] == -1)
+    others = [j for j in range(NUM_FACTORS) if NAMES[j] not in ("yaw", "glasses")]
+    assert np.array_equal(few[:, others], z[:, others])
+    assert np.ptp(z[:, index("yaw")]) > 1  # what was given stays
+    with pytest.raises(OptionError):
+        held(z, ["beard"])

@@ -87,8 +87,19 @@ def test_a_new_run_starts_from_exported_weights(tmp_path):
     assert not any(key.startswith("opt.") for key in second)
 
 
+def test_a_sibling_is_smaller_and_knows_fewer_factors(tmp_path):
+    recipe = replace(TINY, fixed=("glasses", "yaw"), channels=(16, 32, 88), num_steps=1)
+    folder = train(recipe, tmp_path / "run")
+    assert load_denoiser(folder).network.config.block_out_channels == [16, 32, 88]
+    assert sum(file.stat().st_size for file in folder.rglob("*.safetensors")) < 3e6
+    again = export_checkpoint(tmp_path / "run" / "checkpoint.safetensors", tmp_path / "out")
+    assert (again / "unet" / "config.json").read_bytes() == (folder / "unet" / "config.json").read_bytes()
+    with pytest.raises(ModelError, match="of 48-96-176 channels"):
+        train(TINY, tmp_path / "other", start=folder)
+
+
 def test_starting_from_anything_else_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="an exported portrait denoiser"):
+    with pytest.raises(ModelError, match="an exported portrait denoiser of 48-96-176 channels"):
         train(TINY, tmp_path / "run", start=tmp_path)
     assert not (tmp_path / "run").exists()
 

@@ -7,6 +7,7 @@ effects on different factors can be compared. The renderer is given physical val
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,6 +117,26 @@ def sample(num: int, *, seed: int, world: World = "easy") -> Array:
         if factor.kind == "switch":
             z[:, column] = np.where(ndtr(z[:, column]) < factor.share_on, 1.0, -1.0)
     return np.clip(z, -Z_LIMIT, Z_LIMIT)
+
+
+def held(z: Array, names: Sequence[str]) -> Array:
+    """Returns portraits in which the named factors no longer vary: in the middle of their range, switches off.
+
+    Args:
+        z: Standard units, `(num, 16)`; stays as it is.
+        names: Factors.
+
+    Raises:
+        OptionError: If a name is unknown.
+
+    Example:
+        >>> held(np.ones((1, NUM_FACTORS)), ["yaw", "glasses"])[0, [index("yaw"), index("glasses"), index("nose")]]
+        array([ 0., -1.,  1.])
+    """
+    z = z.copy()
+    for name in names:
+        z[:, index(name)] = -1.0 if FACTORS[index(name)].kind == "switch" else 0.0
+    return z
 
 
 def to_physical(z: Array, *, world: World = "easy") -> Array:

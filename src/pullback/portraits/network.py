@@ -51,18 +51,22 @@ def make_scheduler() -> DDIMScheduler:
     )
 
 
-def weights_of(folder: Path) -> dict[str, Tensor]:
-    """Reads the weights of an exported model in float32, to start from or to measure.
+def weights_of(folder: Path, *, channels: tuple[int, ...] = CHANNELS) -> dict[str, Tensor]:
+    """Reads the weights of an exported model in float32, to start another run from.
+
+    Args:
+        folder: Of the model.
+        channels: Of its levels.
 
     Raises:
         ModelError: If the folder holds no such network.
     """
     path = folder / WEIGHTS
-    wanted = make_network().state_dict()
+    wanted = make_network(channels=channels).state_dict()
     found = read_safetensors(path)[0] if path.exists() else {}
     if {name: value.shape for name, value in found.items()} != {name: value.shape for name, value in wanted.items()}:
         raise ModelError(
-            wanted=f"an exported portrait denoiser in {folder}",
+            wanted=f"an exported portrait denoiser of {'-'.join(map(str, channels))} channels in {folder}",
             got="other weights" if found else f"no {WEIGHTS}",
             hint="give a folder that `python -m pullback.portraits train` or `export` wrote",
         )
@@ -71,15 +75,16 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
 
 def export_checkpoint(checkpoint: Path, folder: Path) -> Path:
     """Writes the moving average of a checkpoint, also of a run that goes on, as a diffusers folder."""
-    tensors, _ = read_safetensors(checkpoint)
-    return export({name[4:]: value for name, value in tensors.items() if name.startswith("ema.")}, folder)
+    tensors, info = read_safetensors(checkpoint)
+    average = {name[4:]: value for name, value in tensors.items() if name.startswith("ema.")}
+    return export(average, folder, channels=tuple(map(int, info["channels"].split())))
 
 
-def export(weights: dict[str, Tensor], folder: Path) -> Path:
+def export(weights: dict[str, Tensor], folder: Path, *, channels: tuple[int, ...] = CHANNELS) -> Path:
     """Writes ``weights`` as a diffusers pipeline folder in fp16 safetensors; returns the folder."""
     from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
 
-    network = make_network()
+    network = make_network(channels=channels)
     network.load_state_dict(weights)
     DDIMPipeline(unet=network.half(), scheduler=make_scheduler()).save_pretrained(folder, safe_serialization=True)
     for file in folder.rglob("*.safetensors"):

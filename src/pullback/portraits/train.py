@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pullback.files import read_safetensors, write_json, write_safetensors
-from pullback.portraits.factors import World, sample
-from pullback.portraits.network import NUM_TRAIN_TIMESTEPS, SPACE_TO_DEPTH, export, make_scheduler, weights_of
+from pullback.portraits.factors import World, held, sample
+from pullback.portraits.network import CHANNELS, NUM_TRAIN_TIMESTEPS, SPACE_TO_DEPTH, export, make_scheduler, weights_of
 from pullback.portraits.renderer import render
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Recipe:
         num_warmup: Steps of linear warm-up.
         cooldown: Share of the steps, at the end, in which the rate falls linearly to zero.
         ema_decay: Of the moving average, reached after a warm-up.
+        fixed: Factors that do not vary in this run's pictures: in the middle of their range, glasses off.
+        channels: Of the network's three levels; the last is a multiple of 88.
     """
 
     seed: int = 0
@@ -53,6 +55,8 @@ class Recipe:
     num_warmup: int = 200
     cooldown: float = 0.3
     ema_decay: float = 0.998
+    fixed: tuple[str, ...] = ()
+    channels: tuple[int, int, int] = CHANNELS
 
 
 def rate(step: int, recipe: Recipe) -> float:
@@ -104,7 +108,7 @@ def pictures_of(recipe: Recipe, folder: Path) -> torch.Tensor:
 
     path = folder / "pictures.safetensors"
     if not path.exists():
-        z = sample(recipe.num_pictures, seed=1_000_000 + recipe.seed, world=recipe.world)
+        z = held(sample(recipe.num_pictures, seed=1_000_000 + recipe.seed, world=recipe.world), recipe.fixed)
         parts = [
             (render(part, world=recipe.world) * 255 + 0.5).astype(np.uint8)
             for part in tqdm(np.array_split(z, max(len(z) // 200, 1)), desc="rendering")
@@ -148,7 +152,8 @@ def train(
 
     from pullback.portraits.training_state import TrainingState
 
-    state = TrainingState(recipe.seed, start=None if start is None else weights_of(start))
+    first = None if start is None else weights_of(start, channels=recipe.channels)
+    state = TrainingState(recipe.seed, channels=recipe.channels, start=first)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "recipe.json", asdict(recipe))
     pictures = pictures_of(recipe, folder)
@@ -174,7 +179,7 @@ def train(
             losses.clear()
     bar.close()
     state.save(folder / "checkpoint.safetensors")
-    return export(state.average, folder / "model")
+    return export(state.average, folder / "model", channels=recipe.channels)
 
 
 def _log(path: Path, state: TrainingState, loss: float) -> None:

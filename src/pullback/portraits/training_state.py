@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pullback.files import read_safetensors, write_safetensors
 from pullback.portraits.muon import Muon
-from pullback.portraits.network import make_network
+from pullback.portraits.network import CHANNELS, make_network
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d import UNet2DModel
@@ -26,13 +26,17 @@ class TrainingState:
 
     Args:
         seed: Of the initial weights.
+        channels: Of the network's levels.
         start: Weights to start from instead; the moving average starts there too.
     """
 
-    def __init__(self, seed: int, *, start: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, seed: int, *, channels: tuple[int, ...] = CHANNELS, start: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.channels = channels
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = make_network()
+            self.network = make_network(channels=channels)
         if start is not None:
             self.network.load_state_dict(start)
         _channels_last(self.network)
@@ -51,7 +55,8 @@ class TrainingState:
             for i, moments in optimiser.state_dict()["state"].items():
                 tensors |= {f"opt.{place}.{i}.{name}": torch.as_tensor(value) for name, value in moments.items()}
         tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-        write_safetensors(path, tensors, {"step": str(self.step), "seconds": str(self.seconds)})
+        info = {"step": str(self.step), "seconds": str(self.seconds), "channels": " ".join(map(str, self.channels))}
+        write_safetensors(path, tensors, info)
 
     def load(self, path: Path) -> None:
         """Takes everything from a checkpoint."""
