@@ -60,6 +60,18 @@ def test_law15_no_u_serves_two_references():
     assert len(set(hungarian(cosine).flatten().tolist())) == 2
 
 
+def test_law15_global_directions_use_the_assignment():
+    e = torch.eye(5, dtype=torch.float64)
+    shared = (e[0] + e[1]) / 2**0.5  # nearest to both references, e0 and e1
+    lone = 0.3 * (e[0] - e[1]) / 2**0.5 + (1 - 0.09) ** 0.5 * e[2]
+    bases = [basis_from(e[:2]), basis_from(torch.stack([shared, lone]))]
+    has_lone = {
+        match: int(((vectors(global_directions(bases, match=match)) @ lone).abs() > 0.6).sum())
+        for match in ("nearest", "hungarian")
+    }
+    assert has_lone == {"nearest": 0, "hungarian": 1}
+
+
 def test_frechet_axes_span_the_mean_and_diagonalise_the_samples_metric():
     bases = noised_copies(orthonormal(5, 0), 8, 50, noise=0.03)
     found = vectors(frechet_directions(bases))
