@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from pullback.cli import bank_options, main
-from pullback.cli.bank_options import BankLs, BankMerge, BankOptions, BankRun, BankShow, BankVerify
+from pullback.cli.bank_options import BankLs, BankMerge, BankOptions, BankRun, BankShow, BankVerify, CompareOptions
 from pullback.cli.run import parse
 
 ACTIONS = {"run": BankRun, "ls": BankLs, "show": BankShow, "verify": BankVerify, "merge": BankMerge}
+WITH_HELP = {**{f"bank {name}": kind for name, kind in ACTIONS.items()}, "compare": CompareOptions}
 SMALL = ("--samples", "4", "--t-fractions", "0.8,0.4", "--rank", "2", "--shard-size", "2", "--steps", "2")
 
 
@@ -96,9 +97,11 @@ def test_ls_and_show(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "which fits 0" in failing(capsys, "show", made, "zz")
 
 
-def test_verify_finds_recomputes_and_cleans(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_finds_recomputes_and_cleans(
+    made: Path, toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "bank"))
-    assert main(["bank", "verify", str(folder), "--spot", "3"]) == 0
+    assert main(["bank", "verify", str(folder), "--spot", "3", "--model", str(toy_folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "8 units in 4 files are whole"
     assert [line.split()[0] for line in lines[1:]] == ["agrees"] * 3
@@ -146,10 +149,21 @@ def test_another_checkpoint_or_option_is_refused_by_name(
     toy_denoiser(seed=1).network.save_pretrained(other)  # pyright: ignore[reportCallIssue]
     DDIMScheduler(prediction_type="v_prediction").save_pretrained(other)
     folder = Path(shutil.copytree(made, tmp_path / "bank"))
+    assert "another folder for another checkpoint" in failing(capsys, "run", folder, "--model", other)
+    assert "same storage: u='none'" in failing(capsys, "run", folder, "--keep-u", "none")
+
+
+def test_the_same_model_may_lie_elsewhere(
+    made: Path, toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = (Path(shutil.copytree(each, tmp_path / each.name)) for each in (made, toy_folder))
     record = json.loads((folder / "run.json").read_text())
-    record["request"]["model"] = str(other)
+    record["request"]["model"] = "/where/it/was"
     (folder / "run.json").write_text(json.dumps(record))
-    assert "another folder for another checkpoint" in failing(capsys, "run", folder)
+    for path in sorted((folder / "shards").iterdir())[:1]:
+        path.unlink()
+    assert main(["bank", "run", str(folder), "--model", str(model)]) == 0
+    assert "2 units computed, 6 were there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -191,14 +205,14 @@ def _with_dim(init, dim: int):  # the toy's h is small: sketch it further than a
     return lambda self, u="exact", v="exact", sketch_dim=dim: init(self, u, v, sketch_dim)
 
 
-@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize("name", WITH_HELP)
 def test_every_action_and_option_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     import tyro
 
-    assert main(["bank", name, "--help"]) == 0
+    assert main([*name.split(), "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for field in dataclasses.fields(ACTIONS[name]):
-        described = tyro._docstrings.get_field_docstring(ACTIONS[name], field.name, ())
+    for field in dataclasses.fields(WITH_HELP[name]):
+        described = tyro._docstrings.get_field_docstring(WITH_HELP[name], field.name, ())
         assert described and described.rstrip().endswith("."), field.name
         assert " ".join(described.split())[:40] in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pullback.cli.bank_options import BankLs, BankMerge, BankOptions, BankRun, BankShow, BankVerify
@@ -117,7 +118,9 @@ def _spots(options: BankVerify, bank: Bank) -> bool:
     from pullback.bank.request import ModelWork, request_from
     from pullback.bank.spot import spot_check
 
-    work = ModelWork(request_from(bank.settings.request), bank.settings.plan, options.device)()
+    request = request_from(bank.settings.request)
+    request = replace(request, model=options.model or request.model)
+    work = ModelWork(request, bank.settings.plan, options.device)()
     spots = spot_check(bank, work, options.spot)
     for spot in spots:
         bits = "same bits" if spot.has_same_bits else f"s off by {spot.s_error:.1e} of s_1"

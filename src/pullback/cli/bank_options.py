@@ -98,6 +98,8 @@ class BankVerify:
     """Units to compute again and compare."""
     clean: bool = False
     """Set damaged files aside in refused/, remove half-written ones, mend the journals. Nobody should be writing."""
+    model: Annotated[str, arg(metavar="MODEL")] = ""
+    """Where the model of the spot checks lies, if not where the bank was begun."""
     device: Annotated[str, arg(metavar="NAME")] = "cpu"
     """Where to compute the spot checks."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pullback.cli.bank_options import BankRun
@@ -21,12 +22,11 @@ def run_run(options: BankRun) -> int:
     """Computes what is missing; prints the content digest."""
     from pullback.bank import Bank, Part
     from pullback.bank.contents import content_digest
-    from pullback.bank.request import ModelWork, request_from
+    from pullback.bank.request import ModelWork
 
     part = Part.parse(options.shard)
     bank, work = _begun(options)
-    request = request_from(bank.settings.request)
-    make_work = ModelWork(request, bank.settings.plan, options.device)
+    make_work = ModelWork(work.request, bank.settings.plan, options.device)
     log(plan_text(bank, work))
     _tell_sketch_error(bank, work)
     try:
@@ -44,18 +44,12 @@ def run_run(options: BankRun) -> int:
 
 def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
     """The bank and a loaded model: of the options for a new folder, of run.json for one that was begun."""
-    from dataclasses import replace
-
     from pullback.bank import Bank, RunSettings, Storage
-    from pullback.bank.request import BasisWork, ModelWork, measured_plan, request_from
+    from pullback.bank.request import BasisWork, ModelWork, measured_plan
     from pullback.bank.settings import NAME
 
-    is_begun = (options.folder / NAME).exists()
-    if is_begun and not options.model:
-        bank = Bank.open(options.folder)
-        request = request_from(bank.settings.request)
-        log(f"going on with {options.folder}; loading {request.model}")
-        return bank, ModelWork(request, bank.settings.plan, options.device)()
+    if (options.folder / NAME).exists():
+        return _gone_on(options)
     request = request_of(options)
     log(f"loading {request.model}")
     work = ModelWork(request, {}, options.device)()
@@ -64,12 +58,32 @@ def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
         storage=Storage(u=options.keep_u, v=options.keep_v),
         shard_size=options.shard_size,
         group=options.group,
-        plan={} if is_begun else measured_plan(work, group=options.group, threads=options.threads),
+        plan=measured_plan(work, group=options.group, threads=options.threads),
         device=device_name(options.device),
         request=request.record(),
     )
     bank = Bank.make(options.folder, settings)
     return bank, BasisWork(work.model, request, bank.settings.plan)
+
+
+def _gone_on(options: BankRun) -> tuple[Bank, BasisWork]:
+    """A bank that was begun. Options that were given must agree with it; the same model may lie elsewhere now."""
+    from pullback.bank import Bank, RunSettings
+    from pullback.bank.request import ModelWork, request_from
+
+    bank = Bank.open(options.folder)
+    begun = request_from(bank.settings.request)
+    kept = {f"keep_{name}": getattr(bank.settings.storage, name) for name in ("u", "v")}
+    given = {name: getattr(options, name) for name in kept if getattr(options, name) != getattr(BankRun, name)}
+    storage = replace(bank.settings.storage, **{name.removeprefix("keep_"): value for name, value in given.items()})
+    usual = request_of(replace(BankRun(options.folder), model="any"))
+    asked = request_of(replace(options, model="any"))
+    changes = {each.name: getattr(asked, each.name) for each in fields(asked)}
+    changes = {name: value for name, value in changes.items() if value != getattr(usual, name)}
+    Bank.make(options.folder, RunSettings(storage=storage, request=replace(begun, **changes).record()))  # or refuse
+    request = replace(begun, model=options.model or begun.model)
+    log(f"going on with {options.folder}; loading {request.model}")
+    return bank, ModelWork(request, bank.settings.plan, options.device)()  # which refuses another checkpoint
 
 
 def request_of(options: BankRun) -> Request:
