@@ -156,7 +156,7 @@ def spread(u: Tensor, den: Denoiser, f: NetworkFeatureMap) -> Tensor:
             got=str(tuple(u.shape)),
             hint="is it of this layer and pool? directions of X are added to x: see edit",
         )
-    shape = den.feature_map(t=f.t, layer=f.layer, cond=f.cond).h_shape  # type: ignore[arg-type]
+    shape = den.feature_map(t=f.t, layer=f.layer, cond=f.cond).h_shape
     return _unpooled(u.reshape(f.h_shape), shape, f.pool).to(den.device, den.dtype)
 
 

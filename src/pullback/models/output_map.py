@@ -179,7 +179,8 @@ def write_output(output: object, layer: nn.Module, h: Tensor) -> object:
     if isinstance(output, Tensor):
         return h
     feature = read_output(output, layer)
-    parts = list(output.to_tuple() if hasattr(output, "to_tuple") else output)  # pyright: ignore
+    to_tuple = getattr(output, "to_tuple", None)
+    parts: Any = output if to_tuple is None else to_tuple()
     return tuple(h if part is feature else part for part in parts)
 
 
