@@ -17,7 +17,7 @@ LINES = (
     ("in_x", "A and B, in X", "#c2410c"),
     ("in_h", "A and B, in H", "#1d4ed8"),
     ("other_sample", "A at another latent, in X", "#6b7280"),
-    ("chance", "random spans in X", "#d1d5db"),
+    ("chance", "random spans in X", "#b8bec9"),
 )
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#111}"
@@ -127,7 +127,7 @@ def _chart(angles: Angles) -> str:
         points = " ".join(f"{LEFT + i * step:.1f},{_y(value):.1f}" for i, value in enumerate(values))
         lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
         where = f'x="{WIDTH + 12}" y="{20 + 18 * position}"'
-        legend.append(f'<text {where} style="fill:{colour}">{words}</text>')
+        legend.append(f'<text {where}><tspan style="fill:{colour}">&#9632;</tspan> {words}</text>')
     ticks = "".join(
         f'<text x="{LEFT - 6}" y="{_y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
         f'<line x1="{LEFT}" x2="{WIDTH}" y1="{_y(value):.1f}" y2="{_y(value):.1f}" stroke="#eee"/>'
