@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pullback.directions import local_basis
-from pullback.directions.estimators import ESTIMATORS, Task, estimate
+from pullback.directions import Task, estimate, local_basis
+from pullback.directions.estimators import ESTIMATORS
 from pullback.errors import NumericalError, OptionError, RankError, ShapeError
 from pullback.geometry import Plan, one_product
 from pullback.models import toy_denoiser

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pullback.directions.controls import pca_of_h, random_h, random_x, rotated
-    from pullback.directions.estimators import Estimate, Task, directions_of, estimate
+    from pullback.directions.estimators import directions_of, estimate
     from pullback.directions.global_ import global_directions
     from pullback.directions.held_out import agreement, agreement_null, with_agreement
     from pullback.directions.local import local_basis
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pullback.directions.reproducibility import Reproducibility, split_half
     from pullback.directions.store import load_directions, save_directions
     from pullback.directions.subspace import frechet_directions
+    from pullback.directions.tasks import Estimate, Task
     from pullback.directions.ties import canonical
     from pullback.directions.types import Direction
 
@@ -65,12 +66,12 @@ __all__ = [
 
 _HOMES = {
     "Direction": "types",
-    "Estimate": "estimators",
+    "Estimate": "tasks",
     "MaskedInput": "masked_maps",
     "MaskedOutput": "masked_maps",
     "Rectangle": "masks",
     "Reproducibility": "reproducibility",
-    "Task": "estimators",
+    "Task": "tasks",
     "agreement": "held_out",
     "agreement_null": "held_out",
     "canonical": "ties",
