@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pullback.errors import ShapeError
-from pullback.models.ddim import denoise
+from pullback.measure.descriptors import gini
+from pullback.models.multistep import denoise_multistep
 
 if TYPE_CHECKING:
     from pullback.models.denoiser import Denoiser
@@ -22,6 +23,23 @@ MAX_LENGTH = 60.0
 """Longest move in x that matching an effect may try."""
 
 
+class Reads(Protocol):
+    """Reads numbers off clean samples; `pullback.portraits.judge.Judge` is one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the numbers are called."""
+        ...
+
+    def factors(self, x0: Tensor, /) -> Array:
+        """Clean samples `(B, *x_shape)` to numbers in standard deviations, `(B, F)`."""
+        ...
+
+    def residual(self, x0: Tensor, /) -> Array:
+        """How far each sample is from what the model was made for, `(B,)`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Walk:
     """How edited latents become pictures, and how pictures are read; the same for each method that is compared.
@@ -29,7 +47,7 @@ class Walk:
     Attributes:
         denoiser: The model.
         t: Timestep of the edit.
-        num_steps: DDIM steps from t to the clean end.
+        num_steps: Steps from t to the clean end.
         read: Clean samples `(B, ...)` to factors in standard units `(B, F)`.
         residual: Clean samples to their distance from the world, `(B,)`.
         chunk: Pictures in one network call.
@@ -45,7 +63,7 @@ class Walk:
     def pictures(self, x: Tensor) -> Tensor:
         """Denoises `(B, *x_shape)` at t in chunks."""
         return torch.cat(
-            [denoise(self.denoiser, part, self.t, num_steps=self.num_steps) for part in x.split(self.chunk)]
+            [denoise_multistep(self.denoiser, part, self.t, num_steps=self.num_steps) for part in x.split(self.chunk)]
         )
 
 
@@ -58,12 +76,14 @@ class Effects:
         even: ``(D(a) + D(-a)) / 2``, shape `(K, S, F)`.
         passed: Whether each edited picture passed the gate, shape `(K, S, 2)`.
         length: Length of the move in x, shape `(K,)`.
+        locality: Gini coefficient over places of the odd change of the clean sample, mean over samples, shape `(K,)`.
     """
 
     odd: Array
     even: Array
     passed: NDArray[np.bool_]
     length: Array
+    locality: Array
 
     @property
     def size(self) -> Array:
@@ -105,7 +125,14 @@ def effects(walk: Walk, x: Tensor, v: Tensor, length: Array, *, gate: float | No
         even=(change[0] + change[1]) / 2,
         passed=passed.reshape(num_samples, num_directions, 2).transpose(1, 0, 2),
         length=np.asarray(length, float),
+        locality=_locality(x0.unflatten(0, (num_samples, num_directions, 2))),
     )
+
+
+def _locality(x0: Tensor) -> Array:
+    """Of edited samples `(S, K, 2, C, H, W)`, plus first."""
+    odd = (x0[:, :, 0] - x0[:, :, 1]).abs().sum(2).double().cpu().numpy()  # (S, K, H, W)
+    return np.array([gini(odd[:, k]) for k in range(odd.shape[1])])
 
 
 def matched_length(walk: Walk, x: Tensor, v: Tensor, *, size: float, first: float = 8.0, num_rounds: int = 2) -> Array:

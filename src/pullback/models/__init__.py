@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pullback.models.load import list_models as list_models
     from pullback.models.load import load_denoiser as load_denoiser
     from pullback.models.load import wrap_module as wrap_module
+    from pullback.models.multistep import denoise_multistep as denoise_multistep
     from pullback.models.schedule import FlowSchedule as FlowSchedule
     from pullback.models.schedule import KarrasSchedule as KarrasSchedule
     from pullback.models.schedule import Schedule as Schedule
@@ -30,6 +31,7 @@ _HOMES = {
     "Schedule": "schedule",
     "VPSchedule": "schedule",
     "denoise": "ddim",
+    "denoise_multistep": "multistep",
     "find_layer": "layers",
     "gaussian_denoiser": "toy",
     "invert": "ddim",

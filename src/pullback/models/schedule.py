@@ -66,12 +66,15 @@ class Schedule(ABC):
         alpha, sigma = self.alpha(t), self.sigma(t)
         return alpha**2 / (alpha**2 + sigma**2)
 
-    def steps(self, t: Time, num_steps: int, until: Time | None = None) -> list[tuple[Time, Time | None]]:
+    def steps(
+        self, t: Time, num_steps: int, until: Time | None = None, *, power: float = 1.0
+    ) -> list[tuple[Time, Time | None]]:
         """Return the steps (from, to) of a walk from ``t`` down to ``until``.
 
         Spacing is even in t (in ``sigma^(1 / rho)`` for Karras) and counted from the noisy end, so the
         last step of a walk to the clean end starts at ``t / num_steps``. An integer schedule has
-        only so many timesteps to give; a longer request takes them all.
+        only so many timesteps to give; a longer request takes them all. With ``power`` above 1 the
+        steps grow shorter towards the end, as ``(1 - i / n)^power`` of the way is left.
 
         Raises:
             OptionError: If ``num_steps < 1``, or ``until`` is not below ``t``.
@@ -83,7 +86,9 @@ class Schedule(ABC):
             raise OptionError(
                 wanted=f"until below t = {start}", got=f"until = {end}", hint="to add noise, use invert or noise"
             )
-        places = [self._between(start, end, index / num_steps) for index in range(num_steps + (end is not None))]
+        shares = [index / num_steps for index in range(num_steps + (end is not None))]
+        shares = shares if power == 1 else [1 - (1 - share) ** power for share in shares]
+        places = [self._between(start, end, share) for share in shares]
         levels: list[Time | None] = [*dict.fromkeys(places), *([None] if end is None else [])]
         return [(here, there) for here, there in pairwise(levels) if here is not None]
 
