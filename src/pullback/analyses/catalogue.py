@@ -31,6 +31,7 @@ FIGURES = (
     "samples",
     "times",
     "paths",
+    "estimators",
 )
 """Modules of `pullback.analyses.figures`; one whose name is a word of Python has a `_` at its end."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pullback.edit import denoising_loss
+from pullback.measure.effects import Reads
 from pullback.models import Denoiser
 
 if TYPE_CHECKING:
@@ -22,23 +23,6 @@ NUM_CELLS = 4
 """Cells along a side."""
 QUANTILE = 0.95
 NUM_UNEDITED = 16
-
-
-class Reads(Protocol):
-    """Reads numbers off clean samples; `pullback.portraits.judge.Judge` is one."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the numbers are called."""
-        ...
-
-    def factors(self, x0: Tensor) -> Array:
-        """Clean samples `(B, *x_shape)` to numbers in standard deviations, `(B, F)`."""
-        ...
-
-    def residual(self, x0: Tensor) -> Array:
-        """How far each sample is from what the model was made for, `(B,)`."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,13 @@ from pullback.api.discovery import Discovery
 from pullback.api.model import Model
 from pullback.api.settings import SEEDS_PER_RUN, Report, silent
 from pullback.directions import global_directions, local_basis, pca_of_h, random_h, random_x, rotated
+from pullback.directions.estimators import Task, estimate
 from pullback.directions.types import Direction
 from pullback.errors import OptionError
 from pullback.geometry.tangent import TangentBasis, joined
 from pullback.geometry.transport import Inverse
 from pullback.measure.contest import Mover, Result, by_one_product, by_transport, everywhere, ridge_directions
-from pullback.measure.effects import Walk, effects, matched_length
+from pullback.measure.effects import Reads, Walk, effects, matched_length
 from pullback.measure.report_data import ComparisonRow
 from pullback.portraits import render, sample
 from pullback.portraits.judge import Judge, load_judge
@@ -33,6 +34,10 @@ SOURCES = ("ours", "rotated", "random h", "pca of h", "supervised", "random netw
 INVERSES: dict[str, Inverse] = {"transported": "transpose", "pinv": "pinv"}
 METHODS = (*(f"{source}{move}" for move in ("", *(f" {name}" for name in INVERSES)) for source in SOURCES), "random x")
 """Every source moved by one product ``J^T u``, and by both forms of transport to a basis of the edited sample."""
+RIVALS = ("pullback pooled", "eps", "x0", "decoder", "pca perturbed")
+"""Other estimators (`pullback.directions.estimators`), moved by one product, given as much work as ours took."""
+NETWORK_OVER_ENCODER = 4
+"""Passes of the encoder that one of the whole network counts for; 3.4 to 4.7 were measured on small U-Nets."""
 TUNING_OFFSET, GATE_OFFSET, KNOWN_OFFSET = 300_000, 320_000, 340_000
 """Seeds inside a run's million for matching effects, for the gate, and for renders of known factors."""
 NUM_GATE, NUM_KNOWN, NUM_PCA = 128, 512, 256
@@ -44,24 +49,30 @@ class ContestSettings:
     """How methods are compared.
 
     Attributes:
-        methods: Which of `METHODS`.
+        methods: Which of `METHODS` and `RIVALS`.
         num_held_out: Samples that are edited and read.
         num_tuning: Other samples, on which the length of each direction's move is matched to the effect.
         size: The effect at which methods are compared: mean |e| in standard deviations.
-        num_steps: DDIM steps from t to the picture.
+        num_steps: Steps from t to the picture, of `denoise_multistep`.
+        num_gate: Unedited samples that the gate is set on; None for the published number, as below.
+        num_known: Renders of known factors behind the ceiling.
+        num_pca: Samples behind the PCA of h.
     """
 
     methods: tuple[str, ...] = (*SOURCES, "random x")
     num_held_out: int = 64
     num_tuning: int = 4
     size: float = 1.0
-    num_steps: int = 8
+    num_steps: int = 6
+    num_gate: int | None = None
+    num_known: int | None = None
+    num_pca: int | None = None
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.methods if name not in METHODS]
+        unknown = [name for name in self.methods if name not in (*METHODS, *RIVALS)]
         if unknown or min(self.num_held_out, self.num_tuning) < 2 or self.size <= 0 or self.num_steps < 1:
             raise OptionError(
-                wanted=f"methods among {', '.join(METHODS)}, at least 2 samples, an effect and steps above 0",
+                wanted=f"methods among {', '.join((*METHODS, *RIVALS))}, at least 2 samples, effect and steps above 0",
                 got=f"{self}",
                 hint="the defaults are those of the published table",
             )
@@ -72,7 +83,7 @@ def contest(
     found: Discovery,
     settings: ContestSettings | None = None,
     *,
-    judge: Judge | None = None,
+    judge: Reads | None = None,
     progress: Report = silent,
 ) -> list[Result]:
     """Compares the directions of ``found`` with other ways of making as many, on samples that no method has seen.
@@ -80,10 +91,10 @@ def contest(
     Costs per method 2 K (S + 2 S_tuning) pictures of K directions, and one reverse product for each on each sample.
 
     Args:
-        model: A model of the portrait world.
+        model: A model of the portrait world, or another one with a reader of its own.
         found: Its directions.
         settings: How methods are compared.
-        judge: Reads factors; the shipped one by default.
+        judge: Reads factors, or whatever else is to be told apart; that of the portraits by default.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
@@ -117,22 +128,45 @@ def comparison_rows(results: Sequence[Result]) -> tuple[ComparisonRow, ...]:
 class _Arena:
     """What all methods of one comparison share."""
 
-    def __init__(self, model: Model, found: Discovery, settings: ContestSettings, judge: Judge) -> None:
+    def __init__(self, model: Model, found: Discovery, settings: ContestSettings, judge: Reads) -> None:
         self.model, self.found, self.settings, self.judge = model, found, settings, judge
         self.f = self._feature_map(model)
         self._kept: dict[tuple[int, int], tuple[Tensor, TangentBasis]] = {}
         self.t: Any = self.f.t
+        self.plan = found.bases[0].plan  # also of the other maps of this network: to measure each would cost more
         self.walk = Walk(model, self.t, settings.num_steps, judge.factors, judge.residual)
         self.x = self._latents(found.settings.held_out_seeds[0], settings.num_held_out)
         self.x_tuning = self._latents(self._seed(TUNING_OFFSET), settings.num_tuning)
-        unedited = self.walk.pictures(self._latents(self._seed(GATE_OFFSET), NUM_GATE))
+        unedited = self.walk.pictures(self._latents(self._seed(GATE_OFFSET), settings.num_gate or NUM_GATE))
         self.gate = float(np.quantile(judge.residual(unedited), 0.95))
 
     def run(self, method: str) -> Result:
         """Makes the directions, matches their effect on tuning samples, edits and reads the held-out ones."""
-        move = self._mover(method)
+        move = self._rival(method) if method in RIVALS else self._mover(method)
         length = matched_length(self.walk, self.x_tuning, move(self.x_tuning), size=self.settings.size)
         return Result(method, effects(self.walk, self.x, move(self.x), length, gate=self.gate))
+
+    def _rival(self, method: str) -> Mover:
+        """Another estimator on as many samples as the work of ours allows."""
+        settings, latents = self.found.settings, self.found.latents
+        is_whole = method in ("eps", "x0", "decoder")
+        num = max(2, len(latents) // NETWORK_OVER_ENCODER) if is_whole else len(latents)
+        products = sum(basis.products.total for basis in self.found.bases)
+        task = Task(
+            self.model,
+            latents[:num],
+            self.t,
+            rank=settings.rank,
+            layer=settings.layer,
+            pool=settings.pool,
+            tol=settings.tol,
+            batch=BATCH,
+            plan=self.plan,
+            num_perturbations=max(settings.rank, products // len(latents)),
+            seed=settings.seed,
+        )
+        found = estimate(method.replace(" ", "_"), task)
+        return by_one_product(found.f, _stacked(found.directions[: len(self.found)]))
 
     def _mover(self, method: str) -> Mover:
         rank, generator = len(self.found), torch.Generator().manual_seed(self.found.settings.seed)
@@ -141,11 +175,12 @@ class _Arena:
         inverse = INVERSES.get(method.split()[-1])
         source = method if inverse is None else method.rsplit(maxsplit=1)[0]
         f = self.f if source != "random network" else self._untrained
+        num_pca = self.settings.num_pca or NUM_PCA
         makers = {
             "ours": lambda: _stacked(self.found),
             "rotated": lambda: _stacked(rotated(list(self.found), generator=generator)),
             "random h": lambda: _stacked(random_h(f, rank=rank, generator=generator)),
-            "pca of h": lambda: _stacked(pca_of_h(f, self._latents(self._seed(0), NUM_PCA), rank=rank)),
+            "pca of h": lambda: _stacked(pca_of_h(f, self._latents(self._seed(0), num_pca), rank=rank)),
             "supervised": self._ceiling,
             "random network": lambda: _stacked(
                 global_directions(self._bases(f, self.found.latents).samples(), rank=rank)
@@ -161,10 +196,16 @@ class _Arena:
 
     def _ceiling(self) -> Tensor:
         """Supervised directions of H, one a factor, from renders whose factors are known."""
-        seed = self._seed(KNOWN_OFFSET)
-        z = sample(NUM_KNOWN, seed=seed, world=self.judge.world)
+        if not isinstance(self.judge, Judge):
+            raise OptionError(
+                wanted="a world of known factors for the supervised ceiling",
+                got=f"a {type(self.judge).__name__}",
+                hint="leave the method out for this model",
+            )
+        seed, num = self._seed(KNOWN_OFFSET), self.settings.num_known or NUM_KNOWN
+        z = sample(num, seed=seed, world=self.judge.world)
         x0 = to_clean(render(z, world=self.judge.world)).to(self.x)
-        x = self.model.noise(x0, self.t, self.model.draw(range(seed, seed + NUM_KNOWN)))
+        x = self.model.noise(x0, self.t, self.model.draw(range(seed, seed + num)))
         with torch.no_grad():
             h = torch.cat([self.f(part).flatten(1) for part in x.split(64)])
         return ridge_directions(h.cpu(), z)
@@ -175,7 +216,8 @@ class _Arena:
         if key not in self._kept:
             generator, rank = torch.Generator().manual_seed(self.found.settings.seed), self.found.settings.rank
             parts = [
-                local_basis(f, part, rank=rank, tol=1e-2, verify=False, generator=generator) for part in x.split(BATCH)
+                local_basis(f, part, rank=rank, tol=1e-2, verify=False, generator=generator, plan=self.plan)
+                for part in x.split(BATCH)
             ]
             self._kept[key] = x, joined(parts)  # with x, so that its id stays taken
         return self._kept[key][1]

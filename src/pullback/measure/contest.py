@@ -117,6 +117,7 @@ class Result:
         figures["symmetry"] = float(symmetry(odd, self.effects.even).mean())
         figures["success"] = float(success(odd, passed).mean())
         figures["pass rate"] = float(self.effects.passed.mean())
+        figures["locality"] = float(self.effects.locality.mean())
         figures["coverage"] = float(coverage(odd).mean())
         figures["disentanglement"], figures["completeness"] = dci(odd)
         figures["effect"] = float(self.effects.size.mean())

@@ -86,6 +86,8 @@ def num_found(odd: Array, *, least_purity: float = 0.5, least_transfer: float = 
         3
     """
     pairs = (purity_matrix(odd) >= least_purity) & (transfer(odd) >= least_transfer)[:, None]
+    if not pairs.any():  # nearly always so under a null, and a matching takes long
+        return 0
     return int((maximum_bipartite_matching(csr_array(pairs.astype(np.int8)), perm_type="column") >= 0).sum())
 
 

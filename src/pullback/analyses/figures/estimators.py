@@ -1,0 +1,120 @@
+"""Ours beside its rivals: as many directions, as much work, the same effect; ceiling and controls with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pullback.analyses.context import Context
+from pullback.analyses.moves import edit_time
+from pullback.analyses.plotting import COLOURS, INK, NULL_STYLE, SOFT, panels
+from pullback.analyses.reading import reader_of, told
+from pullback.analyses.record import NUM_BOOTSTRAP, Finding, Outcome, Rows, column, finding
+from pullback.analyses.shared import discovered
+from pullback.analyses.sizes import Size
+from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, ContestSettings, contest
+from pullback.api.discovery import Discovery
+from pullback.measure.contest import Result
+from pullback.measure.score import purity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Ours, its rivals, controls and the ceiling"
+CAPTION = (
+    "Every method gives as many directions out of as much work, moved so that their mean effect is one standard "
+    "deviation, on samples that no method has seen. D@K: distinct factors found, beside the 99 % of its null (ticks). "
+    "Purity: the largest share of an effect that is one factor. Transfer: how alike the effects are over samples. "
+    "Locality: Gini coefficient of the change. Rotated is the matched control of ours: its own span, drawn at random. "
+    "Random network: ours with random weights. Supervised: the ceiling, which is told the factors."
+)
+METHODS = ("ours", "rotated", *RIVALS, "pca of h", "random h", "random x", "random network", "supervised")
+NUM_TUNING = 4
+NUM_STEPS = 5
+
+
+def num_bases(size: Size) -> int:
+    """Those of the global directions, of the same on random weights, pooled, and of three whole-network Jacobians."""
+    whole = max(2, size.num_samples // NETWORK_OVER_ENCODER)
+    return 3 * size.num_samples + size.num_held_out + 3 * whole
+
+
+def run(context: Context) -> Outcome:
+    """One comparison by `pullback.api.contest`."""
+    found, reader = discovered(context), reader_of(context)
+    methods = tuple(name for name in METHODS if name != "supervised" or context.judge is not None)
+    settings = ContestSettings(
+        methods=methods,
+        num_held_out=context.size.num_read,
+        num_tuning=min(NUM_TUNING, context.size.num_read),
+        num_steps=min(NUM_STEPS, context.size.num_steps),
+        num_gate=4 * context.size.num_read,
+        num_known=max(64, 20 * context.size.num_read),
+        num_pca=num_pca(found, num_steps=context.size.num_steps),
+    )
+    results = contest(context.model, found, settings, judge=reader, progress=context.progress)
+    rows = [row(result, rank=len(found)) for result in results]
+    own, turned = (next(r for r in results if r.method == name).effects.odd for name in ("ours", "rotated"))
+    note = (
+        f"{len(found)} directions at t/T = {edit_time(context.size):g} of {len(found.bases)} samples; n is the number "
+        f"of samples that are edited and read. A pass of the whole network counts as {NETWORK_OVER_ENCODER} of the "
+        f"encoder. {told(context)}"
+    )
+    return Outcome(rows, [semantic(purity(own), purity(turned))], num=context.size.num_read, note=note)
+
+
+def num_pca(found: Discovery, *, num_steps: int) -> int:
+    """Samples whose h a PCA may see for the work of ours: a product or an encoder pass is 1, walks count too."""
+    products = sum(basis.products.total for basis in found.bases)
+    walk = NETWORK_OVER_ENCODER * round(num_steps * (1 - found.settings.t_fraction))
+    return max(found.settings.rank + 2, (products + len(found.bases) * walk) // (1 + walk))
+
+
+def semantic(own: np.ndarray, turned: np.ndarray) -> Finding:
+    """Mean purity of ours less that of their rotation, both sets of directions drawn again for the interval."""
+    if min(len(own), len(turned)) < 2:
+        return finding("local directions are semantic", own - turned)  # which says what is missing
+    rng = np.random.default_rng(0)
+    drawn = [_redrawn(own, rng) - _redrawn(turned, rng) for _ in range(NUM_BOOTSTRAP)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    effect = float(own.mean() - turned.mean())
+    return Finding("local directions are semantic", effect, float(low), float(high), 0.0, len(own))
+
+
+def _redrawn(values: np.ndarray, rng: np.random.Generator) -> float:
+    return float(values[rng.integers(len(values), size=len(values))].mean())
+
+
+def row(result: Result, *, rank: int) -> dict[str, str | float]:
+    """One row of the CSV; K is the number of our directions."""
+    figures = result.row((rank,))
+    names = {"D@K": f"D@{rank}", "purity": "purity", "transfer": "transfer"}
+    found: dict[str, str | float] = {"method": result.method, "directions": figures["directions"]}
+    for name, source in names.items():
+        found |= {f"{name}{end}": figures[f"{source}{end}"] for end in ("", " low", " high")}
+    found["D@K null"] = figures[f"D@{rank} null 99 %"]
+    return found | {
+        name: figures[name] for name in ("success", "pass rate", "locality", "symmetry", "effect", "length")
+    }
+
+
+def draw(rows: Rows) -> Figure:
+    """D@K, purity, transfer with intervals; locality and pass rate; a row each method."""
+    names = ("D@K", "purity", "transfer", "locality", "pass rate")
+    figure, axes = panels(len(names), width=2.6, height=0.6 + 0.26 * len(rows))
+    methods = [str(each["method"]) for each in rows]
+    colours = [COLOURS[0] if name == "ours" else SOFT if name == "rotated" else INK for name in methods]
+    for axis, name in zip(axes, names, strict=True):
+        for place, (each, colour) in enumerate(zip(rows, colours, strict=True)):
+            value = float(each[name])
+            low, high = (float(each.get(f"{name} {end}", value)) for end in ("low", "high"))
+            # a percentile interval of a count may miss its own value
+            span = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
+            axis.errorbar([value], [place], xerr=span, fmt="o", color=colour, markersize=4)
+            if name == "D@K":
+                axis.plot([float(each["D@K null"])] * 2, [place - 0.35, place + 0.35], color=SOFT, linewidth=1.2)
+        axis.axvline(float(column(rows, name, method="rotated")[0]), **NULL_STYLE)
+        axis.set_yticks(range(len(rows)), methods if axis is axes[0] else [""] * len(rows), fontsize=7)
+        axis.set(xlabel=name, ylim=(len(rows) - 0.5, -0.5))
+    return figure
