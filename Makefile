@@ -1,7 +1,7 @@
 # Every target does its own set-up on a fresh clone and reuses it afterwards.
 #   make demo     find the directions of the shipped portrait model and write demo/report.html
 #   make test     ruff, pyright, import-linter, pytest with doctests, the demo at small size
-#   make mutants  plant 20 named faults, one by one; each must be caught by its named test
+#   make mutants  plant named faults, one by one; each must be caught by its named test
 #   make lint     the static checks alone
 #   make page-check  open the report in a real browser (Debian's chromium) and move its sliders
 

@@ -42,6 +42,27 @@ MUTANTS = (
         "tests/geometry/test_svd.py::test_law05_lanczos_equals_the_dense_svd",
     ),
     Mutant(
+        "verdict without its interval",
+        "analyses/record.py",
+        "if self.low > self.null:",
+        "if self.effect > self.null:",
+        "tests/analyses/test_record.py::test_an_interval_that_includes_its_null_shows_nothing",
+    ),
+    Mutant(
+        "what did not fit in memory is skipped",
+        "geometry/jacobian.py",
+        "                    continue\n",
+        "                    done += num\n                    continue\n",
+        "tests/geometry/test_jacobian.py::test_out_of_memory_halves_the_chunk_and_gives_the_same_products",
+    ),
+    Mutant(
+        "block as wide as it gets",
+        "geometry/cost.py",
+        "if block <= max(guarded, 1)), key=seconds)",
+        "if block <= max(guarded, 1)), key=lambda block: -block)",
+        "tests/geometry/test_cost.py::test_the_block_is_wide_where_products_alone_are_dear_and_narrow_where_a_batch_fills_the_call",
+    ),
+    Mutant(
         "sign rule forgotten",
         "geometry/tangent.py",
         "torch.where(peak < 0, -1.0, 1.0)",

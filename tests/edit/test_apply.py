@@ -7,6 +7,7 @@ from pullback.directions.store import OVERRIDE_KEY
 from pullback.edit import XGuidance, edit, one_step, typical_distance, vectors_at, x_guidance
 from pullback.edit.batches import in_chunks, picture_precision
 from pullback.edit.normalise import normalise
+from pullback.edit.window import Boost
 from pullback.errors import MismatchError, NumericalError, OptionError, ShapeError, TransportWarning
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.svd import top_singular
@@ -169,3 +170,19 @@ def test_errors(den, f):
         edit(den, x, T, still, [1], f=f)
     with pytest.raises(OptionError, match=r"chunk >= 1; got 0; 64 rows suit small models"):
         in_chunks(torch.neg, x, chunk=0)
+
+
+def test_multistep_ends_near_ddim_with_half_of_the_steps_and_only_where_it_fits(den, f):
+    x, along = den.sample_latent(t=T, seed=0), direction(f, 0)
+
+    def edited(**options):
+        return edit(den, x, T, along, [0, 1], f=f, distance=5.0, **options)
+
+    exact = edited(num_steps=200).x0
+    fast, slow = edited(solver="multistep", num_steps=10).x0, edited(num_steps=20).x0
+    assert (fast - exact).norm() < (slow - exact).norm()
+    for options in ({"boost": Boost()}, {"mask": torch.ones(8, 8), "mask_in": "x0"}):
+        with pytest.raises(OptionError, match="solver ddim, or multistep without a mask"):
+            edited(solver="multistep", **options)
+    with pytest.raises(OptionError, match="got 'euler'"):
+        edited(solver="euler")

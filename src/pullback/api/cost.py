@@ -19,6 +19,7 @@ from pullback.edit.batches import picture_precision
 from pullback.geometry import Plan, measure_plan
 from pullback.geometry.cost import best_block, expected_products, seconds_per_product
 from pullback.measure.report_data import Plain
+from pullback.models.multistep import picture_steps
 
 GUARD = 5
 MIN_GAIN = 1.2
@@ -93,7 +94,7 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
     num_samples = settings.num_samples + settings.num_held_out
     each, per_product = _products(settings, plan, torch.Size(f.h_shape).numel())
     num_pictures = num_samples + page.num_frames
-    steps = max(1, round(settings.num_steps * model.schedule.fraction(f.t or 0)))
+    steps = picture_steps(settings.num_steps, model.schedule.fraction(f.t or 0))
     values = settings.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
     kept = 4 * values * (num_samples + 8 * settings.batch)  # finished bases, and the Krylov bases of one batch
     return Forecast(

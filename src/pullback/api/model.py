@@ -17,6 +17,7 @@ from pullback.edit.apply import Method, NormaliseOption, edit
 from pullback.errors import MismatchError, OptionError
 from pullback.models import Denoiser, invert, load_denoiser
 from pullback.models.load import Source
+from pullback.models.multistep import picture_steps
 from pullback.types import Pool
 
 FIXED_POINT_ITERATIONS = 3
@@ -52,7 +53,8 @@ class Model(Denoiser):
                 the edit does.
             method: ``"step"`` or ``"x_guidance"``.
             normalise: ``"off"``, or the anchor of the colour repair.
-            num_steps: DDIM steps of a whole walk.
+            num_steps: DDIM steps of a whole walk; half as many of `denoise_multistep` make the picture of a sample,
+                all of them that of a picture.
             cond: Condition, as the direction was found with.
             allow_mismatch: Whether a direction of another model, layer, t or pooling may be used.
 
@@ -72,6 +74,7 @@ class Model(Denoiser):
         steps = max(1, round(num_steps * self.schedule.fraction(f.t)))  # of the walk from t to the picture
         if x is None:
             x = self._latent(seed, image, f.t, num_steps, steps, cond)
+        is_walked_back = image is not None  # over the timesteps of its inversion
         distance = direction.origin.get("distance")
         edited = edit(
             self,
@@ -82,7 +85,8 @@ class Model(Denoiser):
             f=f,
             method=method,
             normalise=normalise,
-            num_steps=steps,
+            solver="ddim" if is_walked_back else "multistep",
+            num_steps=steps if is_walked_back else picture_steps(num_steps, self.schedule.fraction(f.t)),
             cond=cond,
             distance=float(distance) if distance is not None else None,
             allow_mismatch=allow_mismatch,

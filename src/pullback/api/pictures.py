@@ -18,7 +18,8 @@ from pullback.directions.types import Direction
 from pullback.edit import UsableRange, denoising_loss, edit, usable_range
 from pullback.edit.batches import in_chunks, picture_precision
 from pullback.measure.descriptors import PictureChange, describe
-from pullback.models import denoise
+from pullback.models import denoise_multistep
+from pullback.models.multistep import picture_steps
 
 NUM_NOISES = 2
 
@@ -93,7 +94,7 @@ class Studio:
         settings = found.settings
         self.f = model.feature_map(t_fraction=settings.t_fraction, layer=settings.layer, pool=settings.pool, cond=cond)
         self.t = self.f.t or 0
-        self.num_steps = max(1, round(settings.num_steps * model.schedule.fraction(self.t)))
+        self.num_steps = picture_steps(settings.num_steps, model.schedule.fraction(self.t))
         self.people = found.held_out[: page.num_people]
 
     @torch.no_grad()
@@ -118,6 +119,7 @@ class Studio:
             directions,
             scales,
             f=self.f,
+            solver="multistep",
             num_steps=self.num_steps,
             cond=self.cond,
             distance=self.found.distance,
@@ -157,7 +159,7 @@ class Studio:
         )
 
     def _denoise(self, x: Tensor) -> Tensor:
-        return denoise(self.model, x, self.t, num_steps=self.num_steps, cond=self.cond)
+        return denoise_multistep(self.model, x, self.t, num_steps=self.num_steps, cond=self.cond)
 
     def _loss(self, x0: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.found.settings.seed)

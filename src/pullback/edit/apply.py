@@ -14,7 +14,7 @@ from pullback.edit.normalise import Anchor, normalise
 from pullback.edit.scale import Move, calibrate, features, typical_distance
 from pullback.edit.steps import XGuidance, one_step, x_guidance
 from pullback.edit.vectors import Make, check_origin, vectors_at
-from pullback.edit.walk import Walk, walk_of
+from pullback.edit.walk import Solver, Walk, walk_of
 from pullback.edit.window import Boost
 from pullback.errors import NumericalError, OptionError
 from pullback.geometry.tangent import TangentBasis
@@ -88,6 +88,7 @@ def edit(
     mask: Mask | None = None,
     mask_in: MaskIn = "x",
     boost: Boost | None = None,
+    solver: Solver = "ddim",
     num_steps: int = 20,
     cond: Any = None,
     chunk: int = 64,
@@ -121,7 +122,8 @@ def edit(
         mask_in: ``"x"``: v is cut to the mask; ``"x0"``: the outside of every x0-prediction on the way, and of
             the picture, is the unedited one's (twice the calls; not together with ``boost``).
         boost: Noise on the last steps, the same for every frame; None for none.
-        num_steps: DDIM steps from t to the picture.
+        solver: ``"ddim"``, or ``"multistep"``, which needs half of the steps.
+        num_steps: Steps from t to the picture.
         cond: Condition of all predictions.
         chunk: Rows in one network call.
         autocast: Lower precision for the denoising alone, such as ``torch.bfloat16``.
@@ -143,7 +145,7 @@ def edit(
     """
     directions = list(direction) if isinstance(direction, Sequence) else [direction]
     _check_options(method, normalise, mask_in, len(directions), len(scale))
-    walk = walk_of(den, t, mask if mask_in == "x0" else None, boost, num_steps, cond)
+    walk = walk_of(den, t, mask if mask_in == "x0" else None, boost, num_steps, cond, solver)
     batch = den.check_finite(x if x.ndim > len(den.x_shape) else x[None])
     if not allow_mismatch:
         check_origin([each.origin for each in directions], f, t)

@@ -15,6 +15,15 @@ POWER = 1.3
 """Steps grow shorter towards the picture: t (1 - i / n)^1.3, the best of 1, 1.3, 1.6 and 2 on a portrait model."""
 
 
+def picture_steps(num_steps: int, share: float) -> int:
+    """Steps that take a share of the way to the picture as exactly as DDIM whose whole walk has ``num_steps``.
+
+    >>> picture_steps(20, 0.8)
+    8
+    """
+    return max(1, round(num_steps * share / 2))
+
+
 @torch.no_grad()
 def denoise_multistep(den: "Denoiser", x: Tensor, t: Time, *, num_steps: int = 10, cond: Any = None) -> Tensor:
     """Return x0 from x at t, by the predictions of two steps at a time; one network call a step.
