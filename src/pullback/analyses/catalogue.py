@@ -32,6 +32,7 @@ FIGURES = (
     "times",
     "paths",
     "estimators",
+    "masks",
 )
 """Modules of `pullback.analyses.figures`; one whose name is a word of Python has a `_` at its end."""
 

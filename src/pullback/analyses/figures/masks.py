@@ -1,0 +1,209 @@
+"""Edits of a region: do they stay there? Ours against LOCO-Edit's, at the same change inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pullback.analyses.context import TOL, Context
+from pullback.analyses.moves import frames_of, middle_time, quiet
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, panels, sheet
+from pullback.analyses.reading import gate_of, reader_of, told
+from pullback.analyses.record import Outcome, Rows, column, distinct, interval
+from pullback.analyses.sizes import Size
+from pullback.directions.masked_maps import MaskedOutput
+from pullback.directions.masks import Mask, Rectangle, mask_at, outside_share
+from pullback.directions.regional import cleared, loco_directions, outside_vectors, regional_directions
+from pullback.edit import calibrate, masked_vectors
+from pullback.geometry import Plan
+from pullback.models.output_map import OutputMap
+from pullback.portraits.derivatives import tangents
+from pullback.portraits.factors import FACTORS, Z_LIMIT, index
+from pullback.portraits.judge import Judge
+from pullback.types import FeatureMap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Edits of a region"
+CAPTION = (
+    "The first direction of each region, both methods cleared of what the rest of the predicted picture sees most: "
+    "ours from dh/dx inside the mask, LOCO-Edit's from the prediction inside the mask; beside them a random direction "
+    "of x inside the mask (matched). All are moved until the prediction has changed alike inside. Share of the "
+    "picture's change that falls outside, and success: a factor of the region moves by at least .25 of a standard "
+    "deviation and every other by less than half of that, and both pictures pass the gate. Pictures: a row a region; "
+    "unedited, ours -, ours +, LOCO-Edit's -, LOCO-Edit's +."
+)
+REGIONS: Mapping[str, tuple[str, ...]] = {
+    "eyes": ("eye open",),
+    "mouth": ("smile", "mouth open"),
+    "hair": ("hair tone", "hair length"),
+    "background": ("background red", "background yellow"),
+}
+"""Factors that live there."""
+RECTANGLES: Mapping[str, Rectangle] = {
+    "eyes": Rectangle(0.36, 0.2, 0.54, 0.8),
+    "mouth": Rectangle(0.6, 0.3, 0.8, 0.7),
+    "hair": Rectangle(0.0, 0.15, 0.3, 0.85),
+    "background": Rectangle(0.0, 0.0, 0.6, 0.15),
+}
+"""For models whose regions are not known, and where a region cannot be seen."""
+METHODS = ("ours", "LOCO-Edit", "random in mask")
+VISIBLE = 0.05
+"""Change of a clean sample in [-1, 1] for a standard deviation of a factor, above which a place belongs to it."""
+INSIDE = 0.2
+"""Root mean square, over the mask, of the change of the predicted clean sample."""
+FARTHEST = 0.5
+"""Longest move, as a share of the length of the latent."""
+
+
+def num_bases(size: Size) -> int:
+    """For each sample and region one of ours, one of LOCO-Edit's, one of the outside."""
+    return 3 * size.num_pairs * len(REGIONS)
+
+
+def run(context: Context) -> Outcome:
+    """Both methods and the null on every region of every sample."""
+    size, reader, t_fraction = context.size, reader_of(context), middle_time(context.size)
+    f, x0_map = context.feature_map(t_fraction), OutputMap(context.model, t=context.model.time(t_fraction=t_fraction))
+    x = context.latents(t_fraction, size.num_pairs)
+    still = context.pictures(x, x0_map.t)
+    masks, gate = regions_of(context.judge, still), gate_of(context, reader)
+    rows, pictures = [], {}
+    for i, latent in enumerate(x):
+        strips = []
+        for region, mask in masks[i].items():
+            v = three_ways(f, x0_map, latent, mask, generator=context.generator(i))
+            x0 = _edited(context, x0_map, latent, v, mask)  # (3, 2, *x_shape)
+            passed = reader.residual(x0.flatten(0, 1)).reshape(len(METHODS), 2) <= gate
+            seen = reader.factors(x0.flatten(0, 1)).reshape(len(METHODS), 2, -1)
+            outside = outside_share((x0[:, 1] - x0[:, 0]) / 2, mask)
+            own = [reader.names.index(name) for name in REGIONS[region]] if context.judge is not None else None
+            for k, method in enumerate(METHODS):
+                effect = (seen[k, 1] - seen[k, 0]) / 2
+                good = is_success(effect, own, bool(passed[k].all()), float(outside[k]))
+                row = {"sample": i, "region": region, "method": method, "outside": float(outside[k])}
+                rows.append(row | {"success": float(good), "passed": float(passed[k].mean())})
+            frames = frames_of(context, x0)
+            strips.append([frames_of(context, still[i : i + 1])[0], *frames[0], *frames[1]])
+            context.num_bases += 3
+            context.progress(context.figure, min(context.num_bases, context.most_bases), context.most_bases)
+        if i < size.num_people:
+            pictures[f"sample-{i}"] = sheet(strips)
+    note = f"t/T = {t_fraction:g}. {_paired(rows)} {told(context)}"
+    return Outcome(rows, (), pictures, size.num_pairs, note)
+
+
+def regions_of(judge: Judge | None, x0: Tensor) -> list[dict[str, Mask]]:
+    """The masks of each clean sample: where the renderer changes with the region's factors, else rectangles."""
+    if judge is None:
+        return [dict(RECTANGLES) for _ in x0]
+    z = np.clip(judge.factors(x0), -Z_LIMIT, Z_LIMIT)
+    for j, factor in enumerate(FACTORS):
+        if factor.kind == "switch":
+            z[:, j] = np.where(z[:, j] > 0, 1.0, -1.0)
+    size = np.abs(tangents(z, world=judge.world)).max(axis=2)  # (B, F, H, W)
+    return [{region: _seen(each, region) for region in REGIONS} for each in size]
+
+
+def _seen(size: NDArray[np.float32], region: str) -> Mask:
+    mask = size[[index(name) for name in REGIONS[region]]].max(axis=0) > VISIBLE
+    return torch.from_numpy(mask.astype(np.float32)) if mask.any() else RECTANGLES[region]
+
+
+def three_ways(f: FeatureMap, x0_map: FeatureMap, x: Tensor, mask: Mask, *, generator: torch.Generator) -> Tensor:
+    """Ours, LOCO-Edit's and a random direction inside a mask, `(3, *x_shape)`.
+
+    Args:
+        f: The feature map.
+        x0_map: The x0-prediction.
+        x: One latent, `x_shape`.
+        mask: In x and x0.
+        generator: For the random one and for starting vectors.
+    """
+    plan = Plan.fixed()
+    outside = outside_vectors(x0_map, x, mask, tol=TOL, plan=plan, generator=generator)
+    found = (
+        regional_directions(f, x, mask, where="x", rank=1, tol=TOL, plan=plan, generator=generator),
+        loco_directions(x0_map, x, mask, rank=1, num_outside=0, tol=TOL, plan=plan, generator=generator),
+    )
+    both = cleared(torch.stack([each[0].vector for each in found]), outside)
+    noise = torch.randn(1, *x.shape, generator=generator).to(both)
+    return torch.cat([both, masked_vectors(noise, mask)])
+
+
+def _edited(context: Context, x0_map: OutputMap, x: Tensor, v: Tensor, mask: Mask) -> Tensor:
+    """Clean samples both ways, `(3, 2, *x_shape)`, minus first, at the same change of the prediction inside."""
+    goal = INSIDE * float(mask_at(mask, context.model.x_shape).sum()) ** 0.5
+    inside, rows = MaskedOutput(x0_map, mask, where="x0"), x.expand_as(v)
+    with quiet():
+        unit = calibrate(inside, rows, v.to(x), distance=goal, share=1.0, tolerance=0.03, max_calls=10).unit
+    g = unit.clamp_max(FARTHEST * float(x.norm())).to(x).reshape(-1, *[1] * x.ndim)
+    moved = torch.stack([rows - g * v.to(x), rows + g * v.to(x)], dim=1)
+    return context.pictures(moved.flatten(0, 1), x0_map.t).unflatten(0, moved.shape[:2])
+
+
+def is_success(effect: NDArray[np.float64], own: list[int] | None, passed: bool, outside: float) -> bool:
+    """Whether an edit moved its region and nothing else.
+
+    Args:
+        effect: Odd effect on what is read, `(F,)`.
+        own: Factors of the region; None where none are known: then less than half of the change may lie outside.
+        passed: Whether both pictures passed the gate.
+        outside: Share of the change outside.
+
+    Example:
+        >>> is_success(np.array([0.5, 0.2]), [0], True, 0.3), is_success(np.array([0.5, 0.3]), [0], True, 0.3)
+        (True, False)
+    """
+    if own is None:
+        return passed and outside < 0.5
+    size = np.abs(effect)
+    main = float(size[own].max())
+    others = np.delete(size, own)
+    return passed and main >= 0.25 and bool((others < main / 2).all())
+
+
+def _paired(rows: Rows) -> str:
+    """Differences of the two methods over samples, regions averaged, in words."""
+    samples, parts = distinct(rows, "sample"), []
+    for name in ("outside", "success"):
+        own, loco = (np.array([column(rows, name, sample=i, method=m).mean() for i in samples]) for m in METHODS[:2])
+        mean, low, high = interval(own - loco)
+        parts.append(f"{name} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+    return f"Ours less LOCO-Edit's, paired over samples: {', '.join(parts)}."
+
+
+def draw(rows: Rows) -> Figure:
+    """Share outside and success by region and method; paired differences of ours and LOCO-Edit's."""
+    regions, samples = [str(each) for each in distinct(rows, "region")], distinct(rows, "sample")
+    figure, axes = panels(3, width=4.6)
+    for axis, name, label in ((axes[0], "outside", "share outside"), (axes[1], "success", "success")):
+        for shift, (method, colour) in enumerate(zip(METHODS, COLOURS, strict=False)):
+            values = [column(rows, name, region=region, method=method) for region in regions]
+            means = np.array([interval(each) if len(each) > 1 else [each.mean()] * 3 for each in values])
+            places = np.arange(len(regions)) + 0.22 * (shift - 1)
+            spans = np.maximum([means[:, 0] - means[:, 1], means[:, 2] - means[:, 0]], 0)
+            axis.errorbar(places, means[:, 0], spans, fmt="o", color=colour, markersize=4, label=method)
+        axis.set_xticks(range(len(regions)), regions, fontsize=8)
+        axis.set(ylabel=label, ylim=(-0.03, 1.03))
+    axes[0].legend(frameon=False, fontsize=7)
+    differences = {
+        region: np.array(
+            [
+                column(rows, "outside", sample=i, region=region, method=METHODS[0])[0]
+                - column(rows, "outside", sample=i, region=region, method=METHODS[1])[0]
+                for i in samples
+            ]
+        )
+        for region in regions
+    }
+    dots(axes[2], differences)
+    axes[2].axhline(0, **NULL_STYLE)
+    axes[2].set(ylabel="share outside, ours less LOCO-Edit's")
+    return figure
