@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pullback.analyses.context import Context
 
-FIGURES = (
+ORDER = (
     "local",
     "timesteps",
     "global",
@@ -31,10 +31,14 @@ FIGURES = (
     "samples",
     "times",
     "paths",
+    "complexity",
     "estimators",
     "masks",
 )
 """Modules of `pullback.analyses.figures`; one whose name is a word of Python has a `_` at its end."""
+ON_REQUEST = ("complexity",)
+"""Made only when they are named: they need other models besides."""
+FIGURES = tuple(name for name in ORDER if name not in ON_REQUEST)
 
 
 class FigureModule(Protocol):
@@ -81,23 +85,21 @@ def load_figure(name: str) -> FigureModule:
     Raises:
         OptionError: If there is none of that name.
     """
-    if name not in FIGURES:
-        raise OptionError(
-            wanted=f"a figure among {', '.join(FIGURES)}", got=repr(name), hint="leave --only out for all"
-        )
+    if name not in ORDER:
+        raise OptionError(wanted=f"a figure among {', '.join(ORDER)}", got=repr(name), hint="leave --only out for all")
     module = f"{name}_" if keyword.iskeyword(name) else name
     return cast(FigureModule, importlib.import_module(f"pullback.analyses.figures.{module}"))
 
 
 def chosen(only: Sequence[str]) -> tuple[str, ...]:
-    """The figures that are asked for, in the order of the page; all if none is named.
+    """The figures that are asked for, in the order of the page; if none is named, all that need nothing else.
 
     Raises:
         OptionError: If a name is unknown.
     """
     for name in only:
         load_figure(name)
-    return tuple(name for name in FIGURES if not only or name in only)
+    return tuple(name for name in ORDER if name in (only or FIGURES))
 
 
 def claims() -> Mapping[str, Claim]:

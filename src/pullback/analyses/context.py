@@ -39,6 +39,7 @@ class Context:
         seed: Of the run; other seeds take other samples.
         bank: Folder that keeps bases, shared by all figures; None computes each anew.
         judge: Reads factors, where they are known.
+        siblings: Folder of models of few and of many factors, for the figure that compares them.
         progress: Called as ``progress(stage, done, total)``.
         figure: The one that is being made.
         most_bases: How many bases it needs at most.
@@ -51,6 +52,7 @@ class Context:
     seed: int = 0
     bank: Path | None = None
     judge: Judge | None = None
+    siblings: Path | None = None
     progress: Report = silent
     figure: str = ""
     most_bases: int = 1

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pullback.analyses.catalogue import FIGURES, claims, load_figure
+from pullback.analyses.catalogue import ORDER, claims, load_figure
 from pullback.analyses.plotting import png
 from pullback.analyses.record import Finding, Rows, read_csv
 from pullback.errors import FileFormatError
@@ -26,7 +26,7 @@ def write_page(out: Path) -> Path:
         FileFormatError: If there is no CSV of a figure, or one is damaged.
     """
     record = json.loads((out / "analysis.json").read_text()) if (out / "analysis.json").exists() else {"figures": {}}
-    names = [name for name in FIGURES if (out / f"{name}.csv").exists()]
+    names = [name for name in ORDER if (out / f"{name}.csv").exists()]
     if not names:
         raise FileFormatError(
             wanted=f"a CSV file of a figure in {out}", got="none", hint="run `pullback analyze --out DIR` first"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pullback
-from pullback.analyses.catalogue import chosen, load_figure
+from pullback.analyses.catalogue import ON_REQUEST, chosen, load_figure
 from pullback.analyses.context import Context
 from pullback.analyses.page import write_page
 from pullback.analyses.record import write_csv
@@ -34,6 +34,7 @@ def analyze(
     size: SizeName | Size = "default",
     seed: int = 0,
     bank: Path | None = None,
+    siblings: Path | None = None,
     progress: Report = silent,
 ) -> Path:
     """Computes figures into ``out`` and draws the page; a run that was killed goes on where it stopped.
@@ -45,6 +46,7 @@ def analyze(
         size: ``"quick"``, ``"default"`` or ``"paper"``, or numbers of your own.
         seed: Of the run.
         bank: Folder that keeps bases, ``out/bank`` by default.
+        siblings: Folder of models ``few-*`` and ``many-*``, for the figure `complexity`.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
@@ -62,6 +64,7 @@ def analyze(
         seed=seed,
         bank=out / "bank" if bank is None else bank,
         judge=load_judge() if is_portraits(model) else None,
+        siblings=siblings,
         progress=progress,
     )
     record = read_record(out)
@@ -120,4 +123,7 @@ def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
 def _key(context: Context, name: str) -> str:
     """All that determines a figure."""
     parts = [name, asdict(context.size), context.seed, context.model.digest, pullback.__version__]
+    if name in ON_REQUEST and context.siblings is not None:
+        weights = sorted(context.siblings.rglob("*.safetensors"))
+        parts += [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in weights]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

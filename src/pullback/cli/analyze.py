@@ -43,6 +43,7 @@ def run_analyze(options: Analyze) -> None:
             size=size,
             seed=options.seed,
             bank=Path(options.bank) if options.bank else None,
+            siblings=Path(options.siblings) if options.siblings else None,
             progress=progress,
         )
     out(str(page))

@@ -69,6 +69,19 @@ def train(folder: Positional[Path], recipe: Recipe, *, start: Path | None = None
     print(run(recipe, folder, start=start, minutes=minutes))
 
 
+def siblings(folder: Positional[Path], *, num_steps: int = 2_000, minutes: float = math.inf) -> None:
+    """Train four small denoisers, on few and on all factors, two seeds each: what `analyze --only complexity` asks for.
+
+    Args:
+        folder: Gets few-0, few-1, many-0 and many-1; what is there is kept.
+        num_steps: Optimiser steps of each.
+        minutes: Stop each after so long.
+    """
+    from pullback.portraits.siblings import train_siblings
+
+    print(train_siblings(folder, num_steps=num_steps, minutes=minutes))
+
+
 def export(checkpoint: Positional[Path], folder: Positional[Path]) -> None:
     """Write the moving average of a checkpoint as a diffusers folder.
 
@@ -145,6 +158,7 @@ if __name__ == "__main__":
             "grid": grid,
             "shares": shares,
             "train": train,
+            "siblings": siblings,
             "export": export,
             "train-oracle": train_oracle,
             "oracle": oracle,

@@ -1,0 +1,129 @@
+"""Are the tangent spaces of a model of simpler data more consistent over samples?  (2307.12868)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pullback.analyses.context import Context
+from pullback.analyses.plotting import COLOURS, line_of_means, panels
+from pullback.analyses.record import Outcome, Rows, column, distinct, finding
+from pullback.analyses.sizes import Size
+from pullback.api.finder import check_rank
+from pullback.api.model import Model, load
+from pullback.errors import ModelError
+from pullback.geometry.distances import distance_map
+from pullback.geometry.nulls import matched_distances
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Tangent spaces and the richness of the data"
+CAPTION = (
+    "Geodesic distance of the tangent space of each sample to those of the others, in models trained on data of few "
+    "and of many factors, two training seeds each, from the same noise. Dashed: spans drawn at random out of the "
+    "directions of the samples of the same model (matched)."
+)
+LEVELS = ("few", "many")
+NUM_EACH = 2
+"""Training seeds a level, of the siblings that the package knows how to train."""
+
+
+def num_bases(size: Size) -> int:
+    """All samples and timesteps in each of four models."""
+    return NUM_EACH * len(LEVELS) * size.num_samples * len(size.t_fractions)
+
+
+def run(context: Context) -> Outcome:
+    """Distances across samples in every sibling."""
+    return consistency(context, siblings_in(context.siblings))
+
+
+def siblings_in(folder: Path | None) -> Mapping[str, Sequence[Model]]:
+    """Models ``few-*`` and ``many-*`` of a folder, by level.
+
+    Raises:
+        ModelError: If there is no folder, or none of a level in it.
+    """
+    found = {level: sorted(folder.glob(f"{level}-*")) if folder is not None else [] for level in LEVELS}
+    missing = [level for level in LEVELS if not found[level]]
+    if missing:
+        raise ModelError(
+            wanted="models few-* and many-* of simple and of rich data",
+            got="no folder" if folder is None else f"none of {' and '.join(missing)} in {folder}",
+            hint="`python -m pullback.portraits siblings DIR` trains four; then --only complexity --siblings DIR",
+        )
+    return {level: [load(str(path)) for path in paths] for level, paths in found.items()}
+
+
+def consistency(context: Context, models: Mapping[str, Sequence[Model]]) -> Outcome:
+    """Mean distance of each sample to the others, by level, training seed and timestep.
+
+    Args:
+        context: Of the run; its own model has no part in this.
+        models: Models by level, ``"few"`` and ``"many"``.
+    """
+    size, rows = context.size, []
+    for t_fraction in size.t_fractions:
+        for level, each in models.items():
+            for place, model in enumerate(each):
+                own, null = _distances(context, model, t_fraction)
+                rows += [
+                    {
+                        "t_fraction": t_fraction,
+                        "level": level,
+                        "training_seed": place,
+                        "sample": i,
+                        "distance": float(distance),
+                        "matched_null": null,
+                    }
+                    for i, distance in enumerate(own)
+                ]
+    samples = range(size.num_samples)
+    mean = {level: np.array([column(rows, "distance", level=level, sample=i).mean() for i in samples])
+            for level in LEVELS}  # fmt: skip
+    note = (
+        f"Means over all timesteps, paired by the noise that samples begin from. Training seeds of a level differ by "
+        f"{', '.join(f'{_between(rows, level):.2f} ({level})' for level in LEVELS)} rad."
+    )
+    findings = [finding("simple data, consistent spaces", mean["many"] - mean["few"])]
+    return Outcome(rows, findings, num=size.num_samples, note=note)
+
+
+def _distances(context: Context, model: Model, t_fraction: float) -> tuple[np.ndarray, float]:
+    f, size = model.feature_map(t_fraction=t_fraction), context.size
+    check_rank(f, size.rank)
+    seeds = context.seeds(size.num_samples)
+    x = model.sample_latent(t_fraction=t_fraction, seeds=seeds, num_steps=size.num_steps)
+    bases = context.bases(f, x)
+    spans = torch.stack([basis.u for basis in bases])
+    null = float(matched_distances(spans, generator=context.generator()).mean())
+    return (distance_map(bases).sum(1) / (len(bases) - 1)).numpy(), null
+
+
+def _between(rows: Rows, level: str) -> float:
+    """Largest difference of the mean distance between training seeds of a level."""
+    seeds = distinct([row for row in rows if row["level"] == level], "training_seed")
+    means = [column(rows, "distance", level=level, training_seed=seed).mean() for seed in seeds]
+    return float(max(means) - min(means))
+
+
+def draw(rows: Rows) -> Figure:
+    """Distance against t, a line a level and training seed, with the matched nulls."""
+    times = [float(t) for t in distinct(rows, "t_fraction")]
+    figure, (axis,) = panels(1, width=5.5)
+    for level, colour in zip(distinct(rows, "level"), COLOURS, strict=False):
+        kept = [row for row in rows if row["level"] == level]
+        for place, seed in enumerate(distinct(kept, "training_seed")):
+            alone = [row for row in kept if row["training_seed"] == seed]
+            label = f"{level} factors" if place == 0 else "_"
+            line_of_means(axis, alone, x="t_fraction", y="distance", at=times, label=label, colour=colour)
+            nulls = [column(alone, "matched_null", t_fraction=t)[0] for t in times]
+            axis.plot(times, nulls, color=colour, linestyle="--", linewidth=1.0)
+    axis.set(xlabel="t / T", ylabel="geodesic distance, rad", ylim=(0, None))
+    axis.legend(frameon=False, fontsize=7)
+    return figure
