@@ -44,7 +44,7 @@ test: lint
 	$(BIN)/pullback discover portraits --out build/quick --quick
 
 mutants: $(STAMP)
-	$(BIN)/python tools/mutants.py
+	$(BIN)/python -m tools.mutants
 
 page-check: $(STAMP)
 	$(BIN)/python tools/page_check.py

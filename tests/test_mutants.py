@@ -2,7 +2,8 @@
 
 import pytest
 
-from tools.mutants import MUTANTS, ROOT
+from tools.faults import MUTANTS
+from tools.mutants import ROOT
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

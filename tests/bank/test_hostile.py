@@ -242,6 +242,15 @@ def test_damaged_journal_lines_are_named_and_the_rest_counts(name: str, bank: Ba
     assert "0" * 32 in bank.reader().index.failed, "what follows the damaged line is read"
 
 
+def test_a_line_whose_checksum_does_not_fit_is_not_believed(bank: Bank) -> None:
+    journal = journal_of(bank)
+    line = line_of({"failed": "1" * 32, "unit": {}}).replace(b"1" * 32, b"2" * 32)
+    journal.write_bytes(journal.read_bytes() + line)
+    index = bank.reader().index
+    assert "2" * 32 not in index.failed
+    assert any("the checksum does not fit" in problem for problem in index.problems)
+
+
 def test_a_journal_cut_at_any_byte_loses_nothing(bank: Bank, sound: Path) -> None:
     journal = journal_of(bank)
     content = journal.read_bytes()

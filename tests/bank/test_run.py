@@ -126,13 +126,16 @@ def test_a_unit_that_always_fails_is_set_aside_with_its_traceback(tmp_path: Path
     assert not bank.reader().index.failed
 
 
-def test_a_unit_that_fails_once_is_computed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_failures", [1, 2, 3])
+def test_a_unit_that_fails_a_few_times_is_computed(tmp_path: Path, num_failures: int) -> None:
+    """The first failure is the group's, the second the unit's own, the third its first retry."""
+
     class Flaky(ToyWork):
         num_calls = 0
 
         def compute(self, units: Sequence[Unit], /) -> list[Answer]:
             type(self).num_calls += 1
-            if type(self).num_calls == 1:
+            if type(self).num_calls <= num_failures:
                 raise MemoryError("full for a moment")
             return super().compute(units)
 
