@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,7 +93,7 @@ def cosines(a: Array, b: Array) -> Array:
     return np.where(length > 0, (a * b).sum(axis=-1) / np.where(length > 0, length, 1.0), 0.0)
 
 
-def told(context: Context, names: Sequence[str] = ()) -> str:
+def told(context: Context) -> str:
     """What the numbers of a figure are about, for its note."""
     if context.judge is not None:
         return "Changes are of known factors, in standard deviations."

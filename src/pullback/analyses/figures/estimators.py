@@ -47,7 +47,7 @@ def run(context: Context) -> Outcome:
     settings = ContestSettings(
         methods=methods,
         num_held_out=context.size.num_read,
-        num_tuning=min(NUM_TUNING, context.size.num_read),
+        num_tuning=min(NUM_TUNING, max(2, context.size.num_read // 6)),
         num_steps=min(NUM_STEPS, context.size.num_steps),
         num_gate=4 * context.size.num_read,
         num_known=max(64, 20 * context.size.num_read),
