@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pullback.analyses.context import TOL, Context
+from pullback.analyses.context import Context
 from pullback.analyses.moves import frames_of, middle_time, quiet
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, panels, sheet
 from pullback.analyses.reading import gate_of, reader_of, told
@@ -58,6 +58,8 @@ VISIBLE = 0.05
 """Change of a clean sample in [-1, 1] for a standard deviation of a factor, above which a place belongs to it."""
 INSIDE = 0.2
 """Root mean square, over the mask, of the change of the predicted clean sample."""
+TOL = 1e-2
+"""Of the bases: only their first direction is used, and a tenth of a degree does not matter to an edit."""
 FARTHEST = 0.5
 """Longest move, as a share of the length of the latent."""
 
