@@ -3,12 +3,25 @@
 import numpy as np
 import pytest
 
-from pullback.analyses.figures.estimators import METHODS, row, semantic
+import pullback
+from pullback.analyses import Size
+from pullback.analyses.context import Context
+from pullback.analyses.figures.estimators import METHODS, num_pca, row, semantic
+from pullback.analyses.reading import reader_of
+from pullback.analyses.shared import discovered
 from pullback.api.contest import METHODS as KNOWN
-from pullback.api.contest import RIVALS
+from pullback.api.contest import RIVALS, ContestSettings, contest
 from pullback.errors import OptionError
 from pullback.measure.contest import Result
 from pullback.measure.effects import Effects
+from pullback.models import toy_denoiser
+
+TINY = Size(3, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
+
+
+@pytest.fixture(scope="module")
+def context():
+    return Context(pullback.load(toy_denoiser()), TINY)
 
 
 def test_two_sets_of_one_kind_show_nothing_and_purer_ones_are_shown():
@@ -37,3 +50,21 @@ def test_a_row_counts_distinct_factors_among_all_directions():
 def test_every_method_is_one_that_the_comparison_knows():
     assert set(METHODS) <= {*KNOWN, *RIVALS}
     assert {"ours", "rotated", "random network", "supervised", *RIVALS} <= set(METHODS)
+
+
+def test_where_no_factors_are_known_there_is_no_ceiling_but_there_are_rivals(context):
+    found, reader = discovered(context), reader_of(context)
+    settings = ContestSettings(("ours", "pca perturbed"), num_held_out=2, num_tuning=2, num_steps=1, num_gate=2)
+    ours, rival = contest(context.model, found, settings, judge=reader)
+    assert ours.effects.odd.shape == rival.effects.odd.shape == (len(found), 2, 48)
+    assert not np.allclose(ours.effects.odd, rival.effects.odd)
+    ceiling = ContestSettings(("supervised",), num_held_out=2, num_tuning=2, num_steps=1, num_gate=2)
+    with pytest.raises(OptionError, match="known factors for the supervised ceiling; got a CellReader"):
+        contest(context.model, found, ceiling, judge=reader)
+
+
+def test_a_pca_may_see_as_many_samples_as_the_products_of_ours_pay_for(context):
+    """Four passes a network call, one call from T to .8: a sample costs 5."""
+    found = discovered(context)
+    products = sum(basis.products.total for basis in found.bases)
+    assert num_pca(found, num_steps=5) == (products + 4 * 3) // 5

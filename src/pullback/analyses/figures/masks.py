@@ -56,7 +56,7 @@ RECTANGLES: Mapping[str, Rectangle] = {
 METHODS = ("ours", "LOCO-Edit", "random in mask")
 VISIBLE = 0.05
 """Change of a clean sample in [-1, 1] for a standard deviation of a factor, above which a place belongs to it."""
-INSIDE = 0.2
+INSIDE = 0.35
 """Root mean square, over the mask, of the change of the predicted clean sample."""
 TOL = 5e-2
 """Of the bases: a degree does not matter to an edit, and the spectra of predictions outside a mask fall slowly."""
