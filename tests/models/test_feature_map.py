@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pullback.errors import LayerError, ModelError, OptionError, ShapeError
+from pullback.geometry.engines import frozen_parameters
 from pullback.geometry.jacobian import JacobianAt
 from pullback.models import VPSchedule, toy_denoiser, wrap_module
 from pullback.models.calls import call_diffusers
@@ -25,10 +26,13 @@ def latents(model, num=2):
 
 
 def full_pass_output(model, x, t, cond, layer):
-    """Return what the layer outputs while the whole network runs."""
+    """Return what the layer outputs while the whole network runs, with frozen weights as in a feature map.
+
+    A matmul of torch folds its axes otherwise when a weight requires grad: on some processors the last bit changes.
+    """
     seen = []
     handle = dict(model.network.named_modules())[layer].register_forward_hook(lambda *call: seen.append(call[2]))
-    with torch.no_grad():
+    with torch.no_grad(), frozen_parameters(model.network):
         model.predict(x, t, cond)
     handle.remove()
     return seen[0]
@@ -265,6 +269,7 @@ def test_any_module_learns_its_shape_from_the_first_batch():
 def test_threads_take_turns(build):
     """Two maps of one network on two threads, and the user's own full pass on a third."""
     model, _ = build("unet")
+    model.network.requires_grad_(False)  # the last bit of a full pass may depend on it
     maps = [model.feature_map(t=t) for t in (200, 700)]
     x, whole, wrong = latents(model), model.network(latents(model), 300).sample, []
 

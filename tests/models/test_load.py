@@ -15,8 +15,9 @@ def network(parts):
 
 
 def same(model, network, x):
+    """Predictions alike but for rounding: where weights lie in memory may change the last bit on some processors."""
     with torch.no_grad():
-        return torch.equal(model.predict(x, 300), network.eval()(x, 300).sample)
+        return torch.allclose(model.predict(x, 300), network.eval()(x, 300).sample, rtol=0, atol=2e-6)
 
 
 def test_every_kind_of_source_gives_the_same_model(network, parts, tmp_path):
