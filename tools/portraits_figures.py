@@ -122,7 +122,7 @@ def sheet(
     folder: Positional[Path],
     path: Positional[Path],
     *,
-    directions: tuple[int, ...] = (1, 2, 9, 5),
+    directions: tuple[int, ...] = (2, 12, 10, 3),
     scales: tuple[float, ...] = (-10, -5, 0, 5, 10),
     people: tuple[int, ...] = (500_000, 500_002, 500_003),
 ) -> None:
