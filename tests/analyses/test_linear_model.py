@@ -64,7 +64,7 @@ def test_transport_keeps_every_direction_and_h_does_the_same(context):
 def test_every_sample_has_the_same_directions(context):
     outcome = run(context, "global")
     assert column(outcome.rows, "agreement") == pytest.approx([1.0] * len(outcome.rows), abs=1e-4)
-    assert outcome.findings[0].verdict == "shown"
+    assert outcome.findings[0].low > outcome.findings[0].null
     alike = run(context, "samples")
     assert max(row["distance"] for row in alike.rows) < 1e-4
 

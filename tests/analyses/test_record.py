@@ -16,6 +16,11 @@ def test_an_interval_that_includes_its_null_shows_nothing(low, high, verdict):
     assert Finding("c", (low + high) / 2 + 5, low + 5, high + 5, 5.0, 8).verdict == verdict
 
 
+def test_a_handful_of_units_shows_nothing():
+    assert Finding("c", 1.0, 0.9, 1.1, 0.0, 5).verdict == "not shown at this size"
+    assert Finding("c", 1.0, 0.9, 1.1, 0.0, 6).verdict == "shown"
+
+
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30))
 @settings(max_examples=30, deadline=None)
 def test_the_interval_holds_the_mean_and_lies_within_the_values(values):

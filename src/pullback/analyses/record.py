@@ -17,6 +17,8 @@ from pullback.files import write_atomic
 Value = str | float | int
 Rows = Sequence[Mapping[str, Value]]
 NUM_BOOTSTRAP = 1000
+MIN_UNITS = 6
+"""Fewer independent units than this show nothing: a bootstrap of a handful of values is too narrow."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """``"shown"``, ``"the opposite is shown"`` or ``"not shown at this size"``.
+        """``"shown"``, ``"the opposite is shown"`` or ``"not shown at this size"``, as ever below `MIN_UNITS` units.
 
         Example:
             >>> Finding("psd", 0.2, 0.1, 0.3, 0.0, 12).verdict, Finding("psd", 0.2, -0.1, 0.3, 0.0, 12).verdict
             ('shown', 'not shown at this size')
         """
+        if self.num < MIN_UNITS:
+            return "not shown at this size"
         if self.low > self.null:
             return "shown"
         return "the opposite is shown" if self.high < self.null else "not shown at this size"
