@@ -109,6 +109,7 @@ def _edited(context: Context, x: Tensor, directions: list[Direction], normalise:
     f = context.feature_map(t_fraction)
     steps = max(1, round(context.size.num_steps * t_fraction))
     with quiet(), warnings.catch_warnings():
+        # abar is below 1e-3 near T, where this figure looks on purpose: how bad it gets is what it measures
         warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)
         return edit(
             context.model,
