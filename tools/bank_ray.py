@@ -195,7 +195,7 @@ def memory_eaten(folder: Path) -> Result:
 
 def node_lost(folder: Path) -> Result:
     """A cluster of two nodes on this machine loses one in the middle; a new node comes later."""
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
     start = time.perf_counter()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

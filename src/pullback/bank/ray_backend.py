@@ -149,7 +149,7 @@ class RayPool:
 
 def _ray() -> Any:
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise OptionError(
             wanted="Ray for --ray", got="no such package", hint="pip install 'pullback[ray]', or leave --ray out"
