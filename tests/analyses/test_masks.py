@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+import pullback
+from pullback.analyses import Size
+from pullback.analyses.context import Context
+from pullback.analyses.figures import masks
 from pullback.analyses.figures.masks import REGIONS, is_success, regions_of, three_ways
 from pullback.directions.masks import Rectangle, mask_at, outside_share
+from pullback.edit import masked_vectors
 from pullback.geometry import as_feature_map
+from pullback.models import toy_denoiser
+from pullback.models.output_map import OutputMap
 from pullback.portraits import render, sample
 from pullback.portraits.judge import load_judge
 from pullback.portraits.oracle import to_clean
@@ -27,17 +34,50 @@ def test_where_each_place_of_the_picture_is_its_own_place_of_x_nothing_falls_out
     assert v[1].flatten().abs().argmax() == inside.flatten().argmax()  # LOCO-Edit's: the heaviest place of the mask
 
 
-def test_what_the_outside_sees_most_is_taken_out_of_both():
+def test_what_the_outside_sees_most_is_taken_out_of_all_three():
     """One direction of x moves the outside alone by ten times what it moves the inside; none of it may be left."""
     x = torch.zeros(1, 4, 4, dtype=torch.float64)
     mixed = torch.eye(16, dtype=torch.float64)
     mixed[3, 0] = 10.0  # place 0, inside, also moves place 3, outside
     picture = as_feature_map(lambda at: (at.flatten(1) @ mixed.T).unflatten(1, (1, 4, 4)), x[None])
-    feature = as_feature_map(lambda at: at.flatten(1), x[None])
+    turn = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    feature = as_feature_map(lambda at: at.flatten(1) @ turn, x[None])
     v = three_ways(feature, picture, x, LEFT, generator=torch.Generator().manual_seed(1))
     pushed = (v.flatten(1) @ mixed.T).unflatten(1, (1, 4, 4))
-    assert outside_share(pushed[:2], LEFT).max() < 1e-10
-    assert outside_share(pushed[2], LEFT) > 0.1
+    assert outside_share(pushed, LEFT).max() < 1e-10
+    noise = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    left_alone = (masked_vectors(noise, LEFT).flatten(1) @ mixed.T).unflatten(1, (1, 4, 4))
+    assert outside_share(left_alone, LEFT)[0] > 0.1
+
+
+@pytest.fixture(scope="module")
+def context():
+    return Context(pullback.load(toy_denoiser()), Size(3, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2))
+
+
+def test_the_prediction_that_is_looked_at_is_the_clean_sample(context, monkeypatch):
+    seen = []
+
+    def spy(f, x0_map, x, mask, *, generator):
+        seen.append(torch.equal(x0_map(x[None]), context.model.x0(x[None], x0_map.t)))
+        return three_ways(f, x0_map, x, mask, generator=generator)
+
+    monkeypatch.setattr(masks, "three_ways", spy)
+    masks.run(context)
+    assert seen
+    assert all(seen)
+
+
+def test_all_move_the_prediction_inside_alike_or_it_is_said(context, monkeypatch):
+    monkeypatch.setattr(masks, "FARTHEST", 1.0)
+    t = context.model.time(t_fraction=0.4)
+    x, x0_map = context.latents(0.4, 1)[0], OutputMap(context.model, t=t, kind="x0")
+    v = torch.randn(3, *x.shape, generator=torch.Generator().manual_seed(0))
+    v = v / v.flatten(1).norm(dim=1).reshape(3, 1, 1, 1)
+    v[2] = v[2] / 1e4  # needs a move that is longer than any may be
+    x0, reached = masks.edited(context, x0_map, x, v, LEFT)
+    assert x0.shape == (3, 2, *x.shape)
+    assert reached.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -58,8 +98,7 @@ def test_success_is_a_move_of_the_region_and_of_nothing_else(effect, own, passed
 
 
 def test_masks_of_the_renderer_are_where_they_should_be():
-    masks = regions_of(load_judge(), to_clean(render(sample(2, seed=3))))
-    for each in masks:
+    for each in regions_of(load_judge(), to_clean(render(sample(2, seed=3)))):
         found = {region: mask_at(each[region], (3, 64, 64))[0] for region in REGIONS}
         row = {region: float((mask.sum(1) @ torch.arange(64.0)) / mask.sum()) for region, mask in found.items()}
         assert row["eyes"] < row["mouth"]

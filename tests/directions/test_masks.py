@@ -14,6 +14,7 @@ from pullback.directions import (
     outside_share,
     outside_vectors,
     regional_directions,
+    restricted,
     shrink_mask,
 )
 from pullback.errors import NumericalError, OptionError, ShapeError
@@ -140,6 +141,25 @@ def test_clearing_the_outside_lowers_what_falls_there(den, x, x0_map):
     assert clear[0].origin["num_outside"] == 20
     assert plain[0].origin["num_outside"] == 0
     assert clear[0].space == "X"
+
+
+def test_a_direction_cleared_of_the_outside_still_moves_x_inside_its_mask_alone(den, x, x0_map):
+    found = stacked(regional_directions(den.feature_map(t=T), x, TOP, where="x", rank=2, outside=x0_map, plan=PLAN))
+    w = outside_vectors(x0_map, x, TOP, plan=PLAN)
+    assert found[:, :, 4:].abs().max() < 1e-10
+    assert (found.flatten(1) @ w.flatten(1).mT).abs().max() < 1e-10
+
+
+def test_what_vectors_have_inside_a_mask():
+    w = torch.zeros(3, 1, 8, 8, dtype=torch.float64)
+    w[0, 0, :4, 0], w[1, 0, 2:6, 1], w[2, 0, 6:, 2] = 0.5, 0.5, 0.5
+    found = restricted(w, TOP)
+    assert len(found) == 2  # the third has nothing there
+    assert found[:, :, 4:].abs().max() == 0
+    rows = found.flatten(1)
+    assert torch.allclose(rows @ rows.mT, torch.eye(2).double())
+    inside = (w[:2] * mask_at(TOP, (1, 8, 8))).flatten(1)
+    assert torch.allclose(inside @ rows.mT @ rows, inside)
 
 
 def test_cleared_of_vectors_that_are_not_orthonormal():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         loco_directions,
         outside_vectors,
         regional_directions,
+        restricted,
     )
     from pullback.directions.reproducibility import Reproducibility, split_half
     from pullback.directions.store import load_directions, save_directions
@@ -57,6 +58,7 @@ __all__ = [
     "random_h",
     "random_x",
     "regional_directions",
+    "restricted",
     "rotated",
     "save_directions",
     "shrink_mask",
@@ -93,6 +95,7 @@ _HOMES = {
     "random_h": "controls",
     "random_x": "controls",
     "regional_directions": "regional",
+    "restricted": "regional",
     "rotated": "controls",
     "save_directions": "store",
     "shrink_mask": "masks",

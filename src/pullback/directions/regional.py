@@ -15,7 +15,7 @@ from pullback.directions.masks import Mask, mask_at, outside_share
 from pullback.directions.types import Direction
 from pullback.errors import NumericalError, OptionError, ShapeError
 from pullback.geometry.jacobian import JacobianAt
-from pullback.geometry.linalg import deflated, orthonormal_rows
+from pullback.geometry.linalg import deflated, orthonormal_rows, row_svd
 from pullback.geometry.plan import Plan
 from pullback.geometry.tangent import TangentBasis
 from pullback.types import FeatureMap
@@ -24,7 +24,7 @@ Where = Literal["x", "h", "x0"]
 NUM_OUTSIDE = 5
 """Right vectors of the outside that LOCO-Edit takes out."""
 SEEN = 1e-6
-"""Of the outside's s_1: what moves it less is no part of its row space."""
+"""Of the outside's s_1: what moves it less is no part of its row space. Of a unit vector: a part that is not there."""
 
 
 def regional_directions(
@@ -47,7 +47,8 @@ def regional_directions(
     * ``where="x0"``: the same for a map to x0; `loco_directions` with f the x0-prediction.
 
     Then, with a map ``outside`` to x0, ``v <- (I - W^T W) v``, scaled, W the top right vectors of ``(1 - M) d x0/dx``:
-    to first order v leaves alone what these see of the outside.
+    to first order v leaves alone what these see of the outside. With ``where="x"`` it is `restricted` to the mask
+    first: v becomes orthogonal to W and still moves x inside the mask alone.
 
     Args:
         f: The map whose directions are wanted.
@@ -86,7 +87,7 @@ def regional_directions(
     v = basis.v
     if outside is not None and num_outside > 0:
         w = outside_vectors(outside, x, mask, rank=num_outside, tol=tol, plan=plan or Plan.fixed(), generator=generator)
-        v, origin["num_outside"] = cleared(v, w), len(w)
+        v, origin["num_outside"] = cleared(v, restricted(w, mask) if where == "x" else w), len(w)
     return [
         Direction(row.clone(), "X", origin, s=float(s), index=index)
         for index, (row, s) in enumerate(zip(v, basis.s, strict=True))
@@ -157,6 +158,24 @@ def outside_vectors(
     masked = MaskedOutput(f, mask, is_outside=True, where="x0")
     basis: TangentBasis = local_basis(masked, x, rank=rank, tol=tol, plan=plan or Plan.fixed(), generator=generator)
     return basis.v[basis.s > SEEN * basis.s[:1]]
+
+
+def restricted(w: Tensor, mask: Mask) -> Tensor:
+    """Orthonormal vectors that span what of w `(r, *x_shape)` lies inside a mask in x: r of them, or fewer.
+
+    A v that stays inside the mask is orthogonal to w if it is orthogonal to these.
+
+    Raises:
+        ShapeError, OptionError: If the mask does not fit x, or is empty.
+
+    Example:
+        >>> from pullback.directions.masks import Rectangle
+        >>> restricted(torch.full((1, 1, 2, 2), 0.5), Rectangle(0, 0, 1, 0.5)).abs().flatten()
+        tensor([0.7071, 0.0000, 0.7071, 0.0000])
+    """
+    inside = w * (mask_at(mask, w.shape[1:]) > 0).to(w)
+    _, s, right = row_svd(inside.flatten(1)[None])
+    return right[0][(s[0] > SEEN).to(right.device)].unflatten(1, w.shape[1:])
 
 
 def cleared(v: Tensor, against: Tensor) -> Tensor:

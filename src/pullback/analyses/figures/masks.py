@@ -18,7 +18,7 @@ from pullback.analyses.record import Outcome, Rows, column, distinct, interval
 from pullback.analyses.sizes import Size
 from pullback.directions.masked_maps import MaskedOutput
 from pullback.directions.masks import Mask, Rectangle, mask_at, outside_share
-from pullback.directions.regional import cleared, loco_directions, outside_vectors, regional_directions
+from pullback.directions.regional import cleared, loco_directions, outside_vectors, regional_directions, restricted
 from pullback.edit import calibrate, masked_vectors
 from pullback.geometry import Plan
 from pullback.models.output_map import OutputMap
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 TITLE = "Edits of a region"
 CAPTION = (
-    "The first direction of each region, both methods cleared of what the rest of the predicted picture sees most: "
-    "ours from dh/dx inside the mask, LOCO-Edit's from the prediction inside the mask; beside them a random direction "
-    "of x inside the mask (matched). All are moved until the prediction has changed alike inside. Share of the "
+    "The first direction of each region, all cleared of what the rest of the predicted picture sees most: ours from "
+    "dh/dx inside the mask, LOCO-Edit's from the prediction inside the mask; beside them a random direction of x "
+    "inside the mask (matched). All are moved until the prediction has changed alike inside. Share of the "
     "picture's change that falls outside, and success: a factor of the region moves by at least .25 of a standard "
     "deviation and every other by less than half of that, and both pictures pass the gate. Pictures: a row a region; "
     "unedited, ours -, ours +, LOCO-Edit's -, LOCO-Edit's +."
@@ -72,16 +72,18 @@ def num_bases(size: Size) -> int:
 def run(context: Context) -> Outcome:
     """Both methods and the null on every region of every sample."""
     size, reader, t_fraction = context.size, reader_of(context), middle_time(context.size)
-    f, x0_map = context.feature_map(t_fraction), OutputMap(context.model, t=context.model.time(t_fraction=t_fraction))
+    f = context.feature_map(t_fraction)
+    x0_map = OutputMap(context.model, t=context.model.time(t_fraction=t_fraction), kind="x0")
     x = context.latents(t_fraction, size.num_pairs)
     still = context.pictures(x, x0_map.t)
     masks, gate = regions_of(context.judge, still), gate_of(context, reader)
-    rows, pictures = [], {}
+    rows, pictures, is_alike = [], {}, []
     for i, latent in enumerate(x):
         strips = []
         for region, mask in masks[i].items():
             v = three_ways(f, x0_map, latent, mask, generator=context.generator(i))
-            x0 = _edited(context, x0_map, latent, v, mask)  # (3, 2, *x_shape)
+            x0, reached = edited(context, x0_map, latent, v, mask)  # (3, 2, *x_shape), (3,)
+            is_alike.append(reached)
             passed = reader.residual(x0.flatten(0, 1)).reshape(len(METHODS), 2) <= gate
             seen = reader.factors(x0.flatten(0, 1)).reshape(len(METHODS), 2, -1)
             outside = outside_share((x0[:, 1] - x0[:, 0]) / 2, mask)
@@ -97,7 +99,13 @@ def run(context: Context) -> Outcome:
             context.progress(context.figure, min(context.num_bases, context.most_bases), context.most_bases)
         if i < size.num_people:
             pictures[f"sample-{i}"] = sheet(strips)
-    note = f"t/T = {t_fraction:g}. {_paired(rows)} {told(context)}"
+    alike = ", ".join(
+        f"{share:.0%} of {name}" for name, share in zip(METHODS, np.mean(is_alike, axis=0).tolist(), strict=True)
+    )
+    note = (
+        f"t/T = {t_fraction:g}. {_paired(rows)} Moved as far as was meant: {alike}; no move is longer than "
+        f"{FARTHEST:g} of the latent. {told(context)}"
+    )
     return Outcome(rows, (), pictures, size.num_pairs, note)
 
 
@@ -135,20 +143,24 @@ def three_ways(f: FeatureMap, x0_map: FeatureMap, x: Tensor, mask: Mask, *, gene
             regional_directions(f, x, mask, where="x", rank=1, tol=TOL, plan=plan, generator=generator),
             loco_directions(x0_map, x, mask, rank=1, num_outside=0, tol=TOL, plan=plan, generator=generator),
         )
-    both = cleared(torch.stack([each[0].vector for each in found]), outside)
-    noise = torch.randn(1, *x.shape, generator=generator).to(both)
-    return torch.cat([both, masked_vectors(noise, mask)])
+    ours, loco = (each[0].vector[None] for each in found)
+    noise = masked_vectors(torch.randn(1, *x.shape, generator=generator).to(ours), mask)
+    return torch.cat([cleared(torch.cat([ours, noise]), restricted(outside, mask)), cleared(loco, outside)])[[0, 2, 1]]
 
 
-def _edited(context: Context, x0_map: OutputMap, x: Tensor, v: Tensor, mask: Mask) -> Tensor:
-    """Clean samples both ways, `(3, 2, *x_shape)`, minus first, at the same change of the prediction inside."""
+def edited(context: Context, x0_map: OutputMap, x: Tensor, v: Tensor, mask: Mask) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Clean samples both ways, `(3, 2, *x_shape)`, minus first, at the same change of the prediction inside.
+
+    And which of the three have got that far, `(3,)`: no move is longer than `FARTHEST`.
+    """
     goal = INSIDE * float(mask_at(mask, context.model.x_shape).sum()) ** 0.5
-    inside, rows = MaskedOutput(x0_map, mask, where="x0"), x.expand_as(v)
+    inside, rows, farthest = MaskedOutput(x0_map, mask, where="x0"), x.expand_as(v), FARTHEST * float(x.norm())
     with quiet():
-        unit = calibrate(inside, rows, v.to(x), distance=goal, share=1.0, tolerance=0.03, max_calls=10).unit
-    g = unit.clamp_max(FARTHEST * float(x.norm())).to(x).reshape(-1, *[1] * x.ndim)
+        found = calibrate(inside, rows, v.to(x), distance=goal, share=1.0, tolerance=0.03, max_calls=10)
+    g = found.unit.clamp_max(farthest).to(x).reshape(-1, *[1] * x.ndim)
     moved = torch.stack([rows - g * v.to(x), rows + g * v.to(x)], dim=1)
-    return context.pictures(moved.flatten(0, 1), x0_map.t).unflatten(0, moved.shape[:2])
+    x0 = context.pictures(moved.flatten(0, 1), x0_map.t).unflatten(0, moved.shape[:2])
+    return x0, (found.is_reached & (found.unit <= farthest)).cpu().numpy()
 
 
 def is_success(effect: NDArray[np.float64], own: list[int] | None, passed: bool, outside: float) -> bool:
