@@ -265,7 +265,7 @@ MUTANTS = (
     Mutant(
         "LOCO keeps the outside",
         "directions/regional.py",
-        'v, origin["num_outside"] = cleared(v, w), len(w)',
+        'v, origin["num_outside"] = cleared(v, restricted(w, mask) if where == "x" else w), len(w)',
         'origin["num_outside"] = len(w)',
         "tests/directions/test_masks.py::test_law29_loco_is_orthogonal_to_the_outside",
     ),

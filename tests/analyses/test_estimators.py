@@ -24,18 +24,33 @@ def context():
     return Context(pullback.load(toy_denoiser()), TINY)
 
 
+def effects_of(purities, *, num_samples=12, noise=0.0, seed=0):
+    """Effects `(K, S, 2)`, the first factor of which holds the given share of each direction's."""
+    rng = np.random.default_rng(seed)
+    shares = np.clip(np.asarray(purities)[:, None] + noise * rng.normal(size=(len(purities), num_samples)), 0.5, 1)
+    return np.sqrt(np.stack([shares, 1 - shares], axis=2))
+
+
 def test_two_sets_of_one_kind_show_nothing_and_purer_ones_are_shown():
-    rng = np.random.default_rng(0)
-    first, second = rng.uniform(0.2, 0.6, (2, 12))
-    assert semantic(first, second).verdict == "not shown at this size"
-    assert semantic(first + 0.5, second).verdict == "shown"
-    assert semantic(second, first + 0.5).verdict == "the opposite is shown"
-    assert semantic(first + 0.5, second).effect == pytest.approx(0.5 + first.mean() - second.mean())
+    first, second = np.random.default_rng(0).uniform(0.5, 0.7, (2, 12))
+    own, turned, purer = effects_of(first), effects_of(second), effects_of(first + 0.3)
+    assert semantic(own, turned).verdict == "not shown at this size"
+    assert semantic(purer, turned).verdict == "shown"
+    assert semantic(turned, purer).verdict == "the opposite is shown"
+    assert semantic(purer, turned).effect == pytest.approx(0.3 + first.mean() - second.mean())
+
+
+def test_few_samples_widen_the_interval_and_are_what_is_counted():
+    """Twelve directions that are all alike say nothing about the samples they are read on."""
+    own, turned = (effects_of([share] * 12, num_samples=4, noise=0.1, seed=share) for share in (1, 0))
+    found = semantic(own, turned)
+    assert found.high - found.low > 0.01
+    assert (found.num, found.verdict) == (4, "not shown at this size")
 
 
 def test_one_direction_has_no_interval():
-    with pytest.raises(OptionError, match="two or more independent values"):
-        semantic(np.array([0.5]), np.array([0.4]))
+    with pytest.raises(OptionError, match="two or more directions and samples; got 1 and 12"):
+        semantic(effects_of([0.5]), effects_of([0.6]))
 
 
 def test_a_row_counts_distinct_factors_among_all_directions():

@@ -55,6 +55,23 @@ def test_no_path_is_warped_and_no_claim_about_lengths_is_shown(context):
     assert column(outcome.rows, "miss", path="shooting").min() > 0.1
 
 
+def test_time_changes_nothing_and_the_note_says_so_beside_chance(context):
+    outcome = run(context, "times")
+    assert "across 0.00 [0.00, 0.00], fix_x 0.00 [0.00, 0.00], fix_t 0.00 [0.00, 0.00]" in outcome.note
+    assert "(matched): 0.00" in outcome.note
+
+
+def test_the_null_of_many_paths_is_drawn_from_some_of_their_points(context, monkeypatch):
+    """Two pairs of four paths of three points, rank 2: 48 rows."""
+    module, seen = load_figure("paths"), []
+    whole = module.matched_distances
+    monkeypatch.setattr(module, "matched_distances", lambda u, **rest: seen.append(len(u)) or whole(u, **rest))
+    run(context, "paths")
+    monkeypatch.setattr(module, "MOST_ROWS", 20)
+    run(context, "paths")
+    assert seen == [24, 8]
+
+
 def test_transport_keeps_every_direction_and_h_does_the_same(context):
     rows = run(context, "transport").rows
     assert column(rows, "retained") == pytest.approx([1.0] * len(rows), abs=1e-4)
@@ -65,6 +82,11 @@ def test_every_sample_has_the_same_directions(context):
     outcome = run(context, "global")
     assert column(outcome.rows, "agreement") == pytest.approx([1.0] * len(outcome.rows), abs=1e-4)
     assert outcome.findings[0].low > outcome.findings[0].null
+    assert outcome.findings[0].num == 2  # directions, and held-out samples: the fewer count
+    assert outcome.findings[0].effect == pytest.approx(
+        (column(outcome.rows, "agreement", kind="nearest") - column(outcome.rows, "null", kind="nearest")).mean(),
+        abs=1e-6,
+    )
     alike = run(context, "samples")
     assert max(row["distance"] for row in alike.rows) < 1e-4
 

@@ -3,7 +3,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pullback.analyses.record import Finding, column, distinct, finding, interval, read_csv, write_csv
+from pullback.analyses.record import (
+    Finding,
+    column,
+    distinct,
+    finding,
+    interval,
+    of_pairs,
+    read_csv,
+    redrawn,
+    write_csv,
+)
 from pullback.errors import FileFormatError, OptionError
 
 
@@ -38,6 +48,34 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 def test_one_value_has_no_interval():
     with pytest.raises(OptionError, match="two or more independent values"):
         interval([1.0])
+
+
+def test_means_over_pairs_cover_the_truth_as_often_as_it_says():
+    """Distances ``z_i + z_j``: intervals of the means themselves hold the truth in two of three cases."""
+    rng, covered, naive = np.random.default_rng(0), [], []
+    for _ in range(200):
+        z = rng.normal(0.5, 1.0, 40)
+        pairs = z[:, None] + z[None]
+        means = (pairs.sum(1) - np.diag(pairs)) / 39
+        for hits, values in ((covered, of_pairs(means)), (naive, means)):
+            mean, low, high = interval(values)
+            hits.append(low <= 1.0 <= high)
+            assert mean == pytest.approx(means.mean())
+    assert 0.88 <= np.mean(covered) <= 0.99
+    assert np.mean(naive) < 0.8
+
+
+def test_two_samples_have_no_spread_of_pairs():
+    with pytest.raises(OptionError, match=r"means over pairs of three or more samples; got shape \(2,\)"):
+        of_pairs([1.0, 2.0])
+
+
+def test_units_of_two_kinds_are_both_drawn_again():
+    """Rows that differ, columns that do not: the interval is that of the rows."""
+    values = np.random.default_rng(0).normal(size=(30, 1)).repeat(5, axis=1)
+    low, high = redrawn(lambda rows, columns: float(values[rows][:, columns].mean()), 30, 5)
+    _, wanted_low, wanted_high = interval(values[:, 0])
+    assert (low, high) == (pytest.approx(wanted_low, abs=0.06), pytest.approx(wanted_high, abs=0.06))
 
 
 def test_a_finding_counts_its_units():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pullback.analyses.record import Rows, column, interval
+from pullback.analyses.record import Rows, column, interval, of_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,10 +36,20 @@ def panels(num: int, *, width: float = 4.2, height: float = 3.2) -> tuple[Figure
 
 
 def line_of_means(
-    axis: Axes, rows: Rows, *, x: str, y: str, at: Sequence[float], label: str, colour: str, **where: str | float
+    axis: Axes,
+    rows: Rows,
+    *,
+    x: str,
+    y: str,
+    at: Sequence[float],
+    label: str,
+    colour: str,
+    is_of_pairs: bool = False,
+    **where: str | float,
 ) -> None:
-    """Mean over rows at each x, with the 95 % interval as a band."""
-    bands = np.array([_band(column(rows, y, **{x: value, **where})) for value in at])
+    """Mean over rows at each x, with the 95 % interval as a band; ``is_of_pairs``: a row is a mean over all others."""
+    values = [column(rows, y, **{x: value, **where}) for value in at]
+    bands = np.array([_band(of_pairs(each) if is_of_pairs else each) for each in values])
     axis.plot(at, bands[:, 0], "o-", color=colour, markersize=3.5, linewidth=1.5, label=label)
     axis.fill_between(at, bands[:, 1], bands[:, 2], color=colour, alpha=0.18, linewidth=0)
 

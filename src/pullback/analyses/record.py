@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +98,49 @@ def interval(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) ->
     means = values[rng.integers(len(values), size=(NUM_BOOTSTRAP, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
+
+
+def of_pairs(means: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Independent values out of each sample's mean over all others, for `interval`: jackknife pseudo-values.
+
+    A pair counts for both of its samples, so that the means move together: an interval of the means themselves is half
+    as wide as it should be. ``(2 (n - 1) m_i - n m) / (n - 2)`` have the same mean, and the spread that is due.
+
+    Args:
+        means: One for each of three or more samples.
+
+    Raises:
+        OptionError: If there are fewer than three.
+
+    Example:
+        >>> of_pairs([1.0, 2.0, 3.0]).tolist()
+        [-2.0, 2.0, 6.0]
+    """
+    means = np.asarray(means, float)
+    if means.ndim != 1 or len(means) < 3:
+        raise OptionError(
+            wanted="means over pairs of three or more samples", got=f"shape {means.shape}", hint="use more samples"
+        )
+    num = len(means)
+    return (2 * (num - 1) * means - num * means.mean()) / (num - 2)
+
+
+def redrawn(figure: Callable[..., float], *nums: int, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of a figure of several kinds of units, such as directions and samples, all drawn again.
+
+    Args:
+        figure: Takes an array of indices for each kind.
+        nums: How many units of each kind there are.
+        seed: Of the resampling.
+
+    Example:
+        >>> redrawn(lambda rows, columns: float(np.ones((2, 3))[np.ix_(rows, columns)].mean()), 2, 3)
+        (1.0, 1.0)
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [figure(*(rng.integers(num, size=num) for num in nums)) for _ in range(NUM_BOOTSTRAP)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def finding(claim: str, values: Sequence[float] | NDArray[np.float64], *, null: float = 0.0) -> Finding:

@@ -11,7 +11,7 @@ import torch
 
 from pullback.analyses.context import Context
 from pullback.analyses.plotting import COLOURS, line_of_means, panels
-from pullback.analyses.record import Outcome, Rows, column, distinct, finding
+from pullback.analyses.record import Outcome, Rows, column, distinct, finding, of_pairs
 from pullback.analyses.sizes import Size
 from pullback.api.finder import check_rank
 from pullback.api.model import Model, load
@@ -90,7 +90,7 @@ def consistency(context: Context, models: Mapping[str, Sequence[Model]]) -> Outc
         f"Means over all timesteps, paired by the noise that samples begin from. Training seeds of a level differ by "
         f"{', '.join(f'{_between(rows, level):.2f} ({level})' for level in LEVELS)} rad."
     )
-    findings = [finding("simple data, consistent spaces", mean["many"] - mean["few"])]
+    findings = [finding("simple data, consistent spaces", of_pairs(mean["many"] - mean["few"]))]
     return Outcome(rows, findings, num=size.num_samples, note=note)
 
 
@@ -121,7 +121,9 @@ def draw(rows: Rows) -> Figure:
         for place, seed in enumerate(distinct(kept, "training_seed")):
             alone = [row for row in kept if row["training_seed"] == seed]
             label = f"{level} factors" if place == 0 else "_"
-            line_of_means(axis, alone, x="t_fraction", y="distance", at=times, label=label, colour=colour)
+            line_of_means(
+                axis, alone, x="t_fraction", y="distance", at=times, label=label, colour=colour, is_of_pairs=True
+            )
             nulls = [column(alone, "matched_null", t_fraction=t)[0] for t in times]
             axis.plot(times, nulls, color=colour, linestyle="--", linewidth=1.0)
     axis.set(xlabel="t / T", ylabel="geodesic distance, rad", ylim=(0, None))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pullback.analyses.context import Context
 from pullback.analyses.moves import edit_time
 from pullback.analyses.plotting import COLOURS, INK, NULL_STYLE, SOFT, panels
 from pullback.analyses.reading import reader_of, told
-from pullback.analyses.record import NUM_BOOTSTRAP, Finding, Outcome, Rows, column, finding
+from pullback.analyses.record import Finding, Outcome, Rows, column, redrawn
 from pullback.analyses.shared import discovered
 from pullback.analyses.sizes import Size
 from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, ContestSettings, contest
 from pullback.api.discovery import Discovery
+from pullback.errors import OptionError
 from pullback.measure.contest import Result
-from pullback.measure.score import purity
+from pullback.measure.score import Array, purity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +32,7 @@ CAPTION = (
     "Random network: ours with random weights. Supervised: the ceiling, which is told the factors."
 )
 METHODS = ("ours", "rotated", *RIVALS, "pca of h", "random h", "random x", "random network", "supervised")
+Indices = NDArray[np.intp]
 NUM_TUNING = 4
 NUM_STEPS = 5
 
@@ -61,7 +64,7 @@ def run(context: Context) -> Outcome:
         f"of samples that are edited and read. A pass of the whole network counts as {NETWORK_OVER_ENCODER} of the "
         f"encoder. {told(context)}"
     )
-    return Outcome(rows, [semantic(purity(own), purity(turned))], num=context.size.num_read, note=note)
+    return Outcome(rows, [semantic(own, turned)], num=context.size.num_read, note=note)
 
 
 def num_pca(found: Discovery, *, num_steps: int) -> int:
@@ -71,19 +74,27 @@ def num_pca(found: Discovery, *, num_steps: int) -> int:
     return max(found.settings.rank + 2, (products + len(found.bases) * walk) // (1 + walk))
 
 
-def semantic(own: np.ndarray, turned: np.ndarray) -> Finding:
-    """Mean purity of ours less that of their rotation, both sets of directions drawn again for the interval."""
-    if min(len(own), len(turned)) < 2:
-        return finding("local directions are semantic", own - turned)  # which says what is missing
-    rng = np.random.default_rng(0)
-    drawn = [_redrawn(own, rng) - _redrawn(turned, rng) for _ in range(NUM_BOOTSTRAP)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    effect = float(own.mean() - turned.mean())
-    return Finding("local directions are semantic", effect, float(low), float(high), 0.0, len(own))
+def semantic(own: Array, turned: Array) -> Finding:
+    """Mean purity of ours less that of their rotation; directions of both and samples drawn again for the interval.
 
+    Args:
+        own: Odd effects of ours, `(K, S, F)`.
+        turned: Of the rotation, on the same samples.
 
-def _redrawn(values: np.ndarray, rng: np.random.Generator) -> float:
-    return float(values[rng.integers(len(values), size=len(values))].mean())
+    Raises:
+        OptionError: If there is only one direction.
+    """
+    nums = len(own), len(turned), own.shape[1]
+    if min(nums) < 2:
+        raise OptionError(
+            wanted="two or more directions and samples", got=f"{nums[0]} and {nums[2]}", hint="raise rank or samples"
+        )
+
+    def gain(first: Indices, second: Indices, samples: Indices) -> float:
+        return float(purity(own[first][:, samples]).mean() - purity(turned[second][:, samples]).mean())
+
+    effect = gain(*(np.arange(num) for num in nums))
+    return Finding("local directions are semantic", effect, *redrawn(gain, *nums), 0.0, min(nums))
 
 
 def row(result: Result, *, rank: int) -> dict[str, str | float]:

@@ -13,13 +13,14 @@ from pullback.analyses.context import Context
 from pullback.analyses.moves import SCALE, edit_time, flat, frames_of, moved, odd
 from pullback.analyses.plotting import SOFT, dots, panels, sheet
 from pullback.analyses.reading import reader_of, told
-from pullback.analyses.record import Outcome, Rows, column, distinct, finding
+from pullback.analyses.record import Finding, Outcome, Rows, column, distinct, redrawn
 from pullback.analyses.shared import discovered
 from pullback.analyses.sizes import Size
-from pullback.directions import Direction, split_half, with_agreement
+from pullback.directions import Direction, agreement, split_half, with_agreement
 from pullback.directions.estimators import directions_of
 from pullback.directions.global_ import Match, medoid
 from pullback.edit import vectors_at
+from pullback.geometry import TangentBasis
 from pullback.measure.score import transfer
 
 if TYPE_CHECKING:
@@ -68,13 +69,25 @@ def run(context: Context) -> Outcome:
         ]
         if kind in ("nearest", "local"):
             pictures |= {f"{kind}-{k}": picture for k, picture in enumerate(_pictures(context, held_out, moves.x0))}
-    gained = column(rows, "agreement", kind="nearest") - column(rows, "null", kind="nearest")
+    found = discovered(context)
     note = (
-        f"n is the number of held-out samples; {len(gained)} directions at t/T = {edit_time(size):g}. {told(context)} "
+        f"n is the number of held-out samples; {len(found)} directions at t/T = {edit_time(size):g}. {told(context)} "
         f"Pictures: rows are held-out samples, columns scales -{SCALE:g}, 0, {SCALE:g}."
     )
-    findings = [finding("global directions are found again", gained)]
-    return Outcome(rows, findings, pictures, size.num_held_out, note)
+    return Outcome(rows, [found_again(found, found.held_out_bases)], pictures, size.num_held_out, note)
+
+
+def found_again(directions: Sequence[Direction], held_out: Sequence[TangentBasis]) -> Finding:
+    """Agreement less its null, mean over directions; directions and held-out samples drawn again for the interval.
+
+    Args:
+        directions: With their nulls.
+        held_out: Bases of the samples that agreement was measured on.
+    """
+    each = np.array([[agreement(u, [basis]) for basis in held_out] for u in directions])  # (K, B)
+    gained = each - np.array([u.agreement_null or 0.0 for u in directions])[:, None]
+    ends = redrawn(lambda rows, samples: float(gained[rows][:, samples].mean()), *gained.shape)
+    return Finding("global directions are found again", float(gained.mean()), *ends, 0.0, min(gained.shape))
 
 
 def _directions(context: Context, kind: str) -> tuple[Sequence[Direction], list[tuple[float, float]]]:

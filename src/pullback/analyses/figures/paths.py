@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -32,6 +33,8 @@ CAPTION = (
 )
 KINDS: tuple[PathKind, ...] = get_args(PathKind)
 MAX_SHOWN = 9
+MOST_ROWS = 4000
+"""Directions that the null is drawn from: those of every n-th point of the paths, so that they fit into memory."""
 
 
 class Path(NamedTuple):
@@ -53,13 +56,16 @@ def run(context: Context) -> Outcome:
     f = context.feature_map(t_fraction)
     latents = context.latents(t_fraction, 2 * size.num_pairs).unflatten(0, (size.num_pairs, 2))
     rows, spans, pictures = [], [], {}
+    num_rows = size.num_pairs * len(KINDS) * (size.num_segments + 1) * size.rank
+    every = math.ceil(num_rows / MOST_ROWS)
     for pair, (a, b) in enumerate(latents):
         found = {
             kind: path(f, a, b, kind=kind, num_segments=size.num_segments, bases_at=lambda x: context.bases(f, x))
             for kind in KINDS
         }
         rows += [row for kind in KINDS for row in _rows(pair, kind, found[kind].lengths)]
-        spans += [basis.u for each in found.values() for basis in each.bases]
+        bases = [basis for kind in KINDS for basis in found[kind].bases]
+        spans += [basis.u for i, basis in enumerate(bases, start=pair * len(bases)) if i % every == 0]
         if pair < size.num_people:
             pictures[f"pair-{pair}"] = _pictures(context, [each.points for each in found.values()], f.t)
     null = float(matched_distances(torch.stack(spans), generator=context.generator()).mean())

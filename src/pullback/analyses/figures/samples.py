@@ -8,7 +8,7 @@ import torch
 
 from pullback.analyses.context import Context
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels
-from pullback.analyses.record import Finding, Outcome, Rows, column, distinct, finding
+from pullback.analyses.record import Finding, Outcome, Rows, column, distinct, finding, of_pairs
 from pullback.analyses.sizes import Size
 from pullback.geometry.distances import distance_map
 from pullback.geometry.nulls import haar_distances, matched_distances
@@ -47,8 +47,8 @@ def run(context: Context) -> Outcome:
         ]
     first, last = max(context.size.t_fractions), min(context.size.t_fractions)
     findings: list[Finding] = [
-        finding("shared early", nulls[first] - means[first]),
-        finding("not shared late", means[last] - means[first]),
+        finding("shared early", nulls[first] - of_pairs(means[first])),
+        finding("not shared late", of_pairs(means[last] - means[first])),
     ]
     note = f"Largest distance possible at rank {context.size.rank}: {context.size.rank**0.5 * torch.pi / 2:.2f} rad."
     return Outcome(rows, findings, num=context.size.num_samples, note=note)
@@ -58,7 +58,9 @@ def draw(rows: Rows) -> Figure:
     """Distance against t with both nulls."""
     times = [float(t) for t in distinct(rows, "t_fraction")]
     figure, (axis,) = panels(1, width=5.5)
-    line_of_means(axis, rows, x="t_fraction", y="distance", at=times, label="to other samples", colour=COLOURS[0])
+    line_of_means(
+        axis, rows, x="t_fraction", y="distance", at=times, label="to others", colour=COLOURS[0], is_of_pairs=True
+    )
     for name, label, style in (("matched_null", "matched", "--"), ("haar_null", "Haar", ":")):
         values = [column(rows, name, t_fraction=t)[0] for t in times]
         axis.plot(times, values, label=label, **{**NULL_STYLE, "linestyle": style})

@@ -9,10 +9,11 @@ import torch
 
 from pullback.analyses.context import Context
 from pullback.analyses.plotting import heat, panels
-from pullback.analyses.record import Outcome, Rows, column, distinct
+from pullback.analyses.record import Outcome, Rows, column, distinct, interval
 from pullback.analyses.sizes import Size
 from pullback.geometry import TangentBasis
 from pullback.geometry.distances import time_maps
+from pullback.geometry.nulls import matched_distances
 from pullback.models import denoise
 
 if TYPE_CHECKING:
@@ -34,19 +35,28 @@ def num_bases(size: Size) -> int:
 def run(context: Context) -> Outcome:
     """The three maps of a few trajectories; n^2 bases for n timesteps each."""
     times = context.size.t_fractions
-    rows = []
+    rows, nulls, means = [], [], {name: [] for name in MAPS}
     num = num_trajectories(context.size)
     for sample, seed in enumerate(context.seeds(num)):
         grid = _grid(context, seed)
         maps = time_maps(lambda a, b, grid=grid: grid[a, b], times)
         for name in MAPS:
             values = getattr(maps, name)
+            means[name].append(float(values.sum()) / (len(times) * (len(times) - 1)))  # zero on the diagonal
             rows += [
                 {"map": name, "trajectory": sample, "row": a, "column": b, "distance": float(values[i, j])}
                 for i, a in enumerate(times)
                 for j, b in enumerate(times)
             ]
-    return Outcome(rows, num=num, note="Rows: t. Columns: the reference r.")
+        own = torch.stack([grid[t, t].u for t in times])
+        nulls.append(float(matched_distances(own, generator=context.generator()).mean()))
+    found = {name: interval(values) for name, values in means.items()}
+    told = ", ".join(f"{name} {mean:.2f} [{low:.2f}, {high:.2f}]" for name, (mean, low, high) in found.items())
+    note = (
+        f"Rows: t. Columns: the reference r. Means off the diagonal, radians: {told}; spans drawn at random out of the "
+        f"directions of a trajectory (matched): {np.mean(nulls):.2f}."
+    )
+    return Outcome(rows, num=num, note=note)
 
 
 def num_trajectories(size: Size) -> int:
