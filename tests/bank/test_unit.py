@@ -76,6 +76,7 @@ def test_the_id_of_today_is_the_id_of_tomorrow() -> None:
 def test_values_cannot_slip_from_one_field_into_the_next() -> None:
     ab = dataclasses.replace(UNIT, weights="ab", config="c")
     assert ab.id != dataclasses.replace(UNIT, weights="a", config="bc").id
+    assert dataclasses.replace(UNIT, details={"a": 1}).id != dataclasses.replace(UNIT, details={"a": 1.0}).id
     assert dataclasses.replace(UNIT, made={"seed": 7}).id != dataclasses.replace(UNIT, made={"seed": "7"}).id
 
 
@@ -103,6 +104,8 @@ def test_the_digest_of_a_latent_sees_dtype_shape_and_every_bit() -> None:
     [
         ("t", math.nan),
         ("t", "800"),
+        ("t", 10**400),
+        ("made", {"seed": 10**400}),
         ("rank", 8.0),
         ("rank", True),
         ("tol", math.inf),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pullback.bank.unit import canonical
 from pullback.files import At, sync_folder, unwatched
 
 MAX_LINE_BYTES = 1 << 22
@@ -56,14 +57,18 @@ class Journal:
         sync_folder(path.parent)
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Writes one line and flushes it to disk."""
-        line = line_of(entry)
+        """Writes one line and flushes it to disk; whatever stops it, no half line stays for the next to be glued to."""
+        line, start = line_of(entry), os.fstat(self._handle).st_size
         self._at("journal")
         half = len(line) // 2
-        for part, step in ((line[:half], "torn"), (line[half:], "journaled")):
-            _write_all(self._handle, part)
-            self._at(step)
-        os.fsync(self._handle)
+        try:
+            for part, step in ((line[:half], "torn"), (line[half:], "journaled")):
+                _write_all(self._handle, part)
+                self._at(step)
+            os.fsync(self._handle)
+        except BaseException:  # a full disk, or Ctrl-C, after which what had gathered is still written
+            os.ftruncate(self._handle, start)
+            raise
         self._at("done")
 
     def close(self) -> None:
@@ -81,7 +86,7 @@ def line_of(entry: Mapping[str, Any]) -> bytes:
         >>> line_of({"shard": "a"})
         b'{"sum":"0e6bdd788c30e8e0","entry":{"shard":"a"}}\n'
     """
-    text = json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = canonical(entry)
     return f'{{"sum":"{_sum(text.encode())}","entry":{text}}}\n'.encode()
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pullback.bank.unit import Unit, unit_from
-from pullback.bank.work import Answer
+from pullback.bank.unit import Unit, canonical, unit_from
+from pullback.bank.work import DTYPES, Answer
 from pullback.errors import FileFormatError
 from pullback.files import At, Header, read_header, read_safetensors, unwatched, write_safetensors
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT = "pullback.bank/1"
 SUFFIX = ".safetensors"
 MAX_UNITS = 4096
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "BOOL": "bool"}
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def write_shard(path: Path, answers: Sequence[Answer], *, at: At = unwatched) -> None:
@@ -33,7 +34,7 @@ def write_shard(path: Path, answers: Sequence[Answer], *, at: At = unwatched) ->
         {"unit": record, "facts": dict(answer.facts), "digest": answer.digest()}
         for record, answer in zip(own, answers, strict=True)
     ]
-    metadata = {"format": FORMAT, "common": _dumps(common), "rows": _dumps(rows)}
+    metadata = {"format": FORMAT, "common": canonical(common), "rows": canonical(rows)}
     tensors = {name: torch.stack([answer.tensors[name] for answer in answers]) for name in answers[0].tensors}
     write_safetensors(path, tensors, metadata, at=at)
 
@@ -154,6 +155,9 @@ class Shard:
             raise self.refusal(f"1 to {MAX_UNITS} units", str(len(self.rows)))
         if len({row.unit.id for row in self.rows}) < len(self.rows):
             raise self.refusal("each unit once", "the same unit twice")
+        wrong = [row.digest for row in self.rows if not _DIGEST.fullmatch(row.digest)]
+        if wrong:
+            raise self.refusal("digests of 64 hexadecimal digits", repr(wrong[0]))
         for name, entry in self.header.entries.items():
             if entry.dtype not in DTYPES:
                 raise self.refusal(f"a dtype among {', '.join(DTYPES)} for {name!r}", entry.dtype)
@@ -177,10 +181,6 @@ class Shard:
         if len(content) != num_bytes:
             raise self.refusal(f"{num_bytes} bytes of {name!r}", str(len(content)))
         return torch.frombuffer(content, dtype=dtype).reshape(entry.shape[1:])
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _refuse(name: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -112,14 +112,14 @@ class Unit:
 
     @property
     def company(self) -> tuple[Any, ...]:
-        """What units must share to be computed together: all but the latent."""
-        return tuple(getattr(self, name) for name in _SHARED) + tuple(sorted(self.details.items()))
+        """What units must share to be computed together: all but the latent. As text, 1 and 1.0 stay two values."""
+        return (*(getattr(self, name) for name in _SHARED), canonical(self.details))
 
     def _digest(self, x: str) -> str:
         """The sha256 of the canonical form: a JSON list of form and record, keys sorted, without spaces."""
         before, after = _shared_form(*self.company)
-        made = _dumps(self.made)
-        text = f'["{FORM}",{{{before},"made":{made},{after},"x":{_dumps(x)}}}]'
+        made = canonical(self.made)
+        text = f'["{FORM}",{{{before},"made":{made},{after},"x":{canonical(x)}}}]'
         return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
@@ -138,9 +138,9 @@ _SHARED = tuple(name for name in _KINDS if name not in ("made", "x", "details"))
 @lru_cache(maxsize=256)
 def _shared_form(*values: Any) -> tuple[str, str]:
     """The canonical form before and after ``made``: of 10^6 units it is the same for each timestep."""
-    record = dict(zip(_SHARED, values, strict=False)) | {"details": dict(values[len(_SHARED) :])}
+    record = dict(zip((*_SHARED, "details"), values, strict=True)) | {"details": json.loads(values[-1])}
     sides = ({name: record[name] for name in record if (name < "made") is early} for early in (True, False))
-    before, after = (_dumps(side)[1:-1] for side in sides)
+    before, after = (canonical(side)[1:-1] for side in sides)
     return before, after
 
 
@@ -184,7 +184,16 @@ def digest_of_latent(x: Tensor) -> str:
     return digest.hexdigest()
 
 
-def _dumps(value: object) -> str:
+def canonical(value: object) -> str:
+    """The one JSON text of a plain value: keys sorted, no spaces, finite numbers only.
+
+    Raises:
+        TypeError, ValueError: If the value is not plain, or not finite.
+
+    Example:
+        >>> canonical({"b": 1, "a": 2.0})
+        '{"a":2.0,"b":1}'
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -197,8 +206,8 @@ def _check_plain(name: str, value: Any, kind: type) -> None:
     is_right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
     are_plain = all(type(each) in (str, int, float) for each in values)
     is_named = not isinstance(value, Mapping) or all(isinstance(each, str) for each in value)
-    are_finite = all(not isinstance(each, float) or math.isfinite(each) for each in values)
-    if not (is_right and are_plain and is_named and are_finite):
+    are_finite = are_plain and all(isinstance(each, str) or abs(each) <= sys.float_info.max for each in values)
+    if not (is_right and is_named and are_finite):
         raise OptionError(
             wanted=f"{name} of a unit as {'plain values by name' if kind is Mapping else kind.__name__}, finite",
             got=repr(value)[:80],

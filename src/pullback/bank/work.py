@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pullback.bank.unit import Unit
+from pullback.bank.unit import Unit, canonical
 from pullback.errors import NumericalError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "BOOL": "bool"}
+"""What a shard holds: the format's names, and torch's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +36,7 @@ class Answer:
         """The sha256 of id, tensors and facts: equal answers have equal digests, wherever they were computed."""
         import torch
 
-        text = json.dumps([self.unit.id, self.facts], sort_keys=True, separators=(",", ":"), allow_nan=False)
-        digest = hashlib.sha256(text.encode())
+        digest = hashlib.sha256(canonical([self.unit.id, self.facts]).encode())
         for name in sorted(self.tensors):
             tensor = self.tensors[name].contiguous()
             digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
@@ -59,10 +61,10 @@ class MakesWork(Protocol):
 
 
 def checked(answers: Sequence[Answer], units: Sequence[Unit]) -> Sequence[Answer]:
-    """The answers, if there is one for each unit, in order, and all that is in them is finite.
+    """The answers, if there is one for each unit, in order, and all that is in them is finite and can be kept.
 
     Raises:
-        OptionError: If units and answers do not fit.
+        OptionError: If units and answers do not fit, or a bank cannot hold an answer.
         NumericalError: If a tensor holds NaN or infinity.
     """
     if [answer.unit.key for answer in answers] != [unit.key for unit in units]:
@@ -72,7 +74,15 @@ def checked(answers: Sequence[Answer], units: Sequence[Unit]) -> Sequence[Answer
             hint="compute() must return answers to the units that it was given",
         )
     for answer in answers:
+        _check_facts(answer)
         for name, tensor in answer.tensors.items():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            if dtype not in DTYPES.values():
+                raise OptionError(
+                    wanted=f"{name} in a dtype that a bank holds: {', '.join(DTYPES.values())}",
+                    got=dtype,
+                    hint="convert it in compute()",
+                )
             if not bool(tensor.isfinite().all()):
                 raise NumericalError(
                     wanted=f"{name} of unit {answer.unit.id} to be finite",
@@ -80,3 +90,12 @@ def checked(answers: Sequence[Answer], units: Sequence[Unit]) -> Sequence[Answer
                     hint="check the weights, and use float32 where half precision overflows",
                 )
     return answers
+
+
+def _check_facts(answer: Answer) -> None:
+    try:
+        canonical(answer.facts)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            wanted=f"plain, finite facts of unit {answer.unit.id}", got=str(error), hint="leave them out, or as strings"
+        ) from error
