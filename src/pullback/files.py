@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 1 << 24
 MAX_DIMENSION = (1 << 31) - 1
 MAX_NUM_DIMENSIONS = 16
+MAX_STRIDE = 1 << 62
+"""A size of 0 makes any tensor empty, and its strides may still overflow."""
 DIGEST_KEY = "sha256"
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 At = Callable[[str], None]
@@ -244,6 +246,8 @@ def _check_tensor(name: str, entry: object, path: str) -> tuple[int, int]:
         raise _refusal(path, f"a dtype among {', '.join(ITEM_BYTES)} for {name!r}", repr(dtype)[:80])
     if not _are_counts(shape, MAX_DIMENSION) or len(shape) > MAX_NUM_DIMENSIONS:
         raise _refusal(path, f"a shape of at most {MAX_NUM_DIMENSIONS} sizes below 2^31 for {name!r}", repr(shape)[:80])
+    if math.prod(max(1, size) for size in shape) > MAX_STRIDE:
+        raise _refusal(path, f"a shape whose strides fit 62 bits for {name!r}", repr(shape)[:80])
     num_bytes = math.prod(shape) * ITEM_BYTES[dtype]
     if not _are_counts(offsets, 1 << 62) or len(offsets) != 2 or offsets[1] - offsets[0] != num_bytes:
         raise _refusal(path, f"offsets that fit shape {shape} of {dtype} for {name!r}", repr(offsets)[:80])

@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from safetensors.torch import load
 from pullback.bank import Bank, RunSettings, run_here
 from pullback.bank.contents import content_digest
 from pullback.bank.journal import line_of, read_journal
+from pullback.bank.means import ids_by_t, mean_spectrum
+from pullback.bank.merge import merge_banks
 from pullback.bank.toy import ToyWork, toy_units
 from pullback.bank.verify import verify_bank
-from pullback.errors import PullbackError
+from pullback.errors import MismatchError, PullbackError
 from pullback.files import write_safetensors
 
 NUM, SETTINGS = 12, RunSettings(shard_size=4)
@@ -93,6 +96,12 @@ def with_nan(content: bytes) -> bytes:
     return joined(header, data[:begin] + struct.pack("<f", float("nan")) + data[begin + 4 :])
 
 
+def with_empty(content: bytes, shape: list[int]) -> bytes:
+    header, data = parts(content)
+    entry = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data)]}
+    return joined({**header, "w": entry}, data)
+
+
 BYTES: dict[str, Damage] = {
     "empty": lambda content: b"",
     "truncated header": lambda content: content[:60],
@@ -111,6 +120,7 @@ BYTES: dict[str, Damage] = {
     "absolute path as key": renamed("/tmp/s"),
     "absurd shape": with_entry(shape=[4, 10**12]),
     "shape that overflows": with_entry(shape=[2**31, 2**31, 4]),
+    "empty shape whose strides overflow": lambda content: with_empty(content, [4, 0, 2**31 - 1, 2**31 - 1, 2**31 - 1]),
     "negative shape": with_entry(shape=[-4, -2]),
     "unknown dtype": with_entry(dtype="F8"),
     "offsets outside": with_entry(data_offsets=[0, 10**9]),
@@ -155,6 +165,8 @@ FORGED: dict[str, Callable[[dict, dict], None]] = {
     "facts that are NaN": rows(lambda r: r[0]["facts"].update(cost=float("nan"))),
     "facts that are no object": rows(lambda r: r[0].update(facts=3)),
     "a digest that does not fit": rows(lambda r: r[0].update(digest="0" * 64)),
+    "a digest that is none": rows(lambda r: r[0].update(digest="x" * 64)),
+    "a number too large for a float": lambda m, t: m.update(common=m["common"].replace('"t":0.0', '"t":1' + "0" * 400)),
     "another rank of s": lambda m, t: t.update(s=t["s"][:, :1].clone()),
     "too few rows": lambda m, t: t.update(s=t["s"][:2].clone()),
     "a scalar": lambda m, t: t.update(s=torch.tensor(1.0)),
@@ -203,6 +215,8 @@ def test_forged_shards_with_digests_that_fit(name: str, bank: Bank, sound: Path)
     lines = [line.entry for line in read_journal(journal)]
     forged = [{**line, "bytes": path.stat().st_size} if line["shard"] == path.name else line for line in lines]
     journal.write_bytes(b"".join(line_of(line) for line in forged))
+    with suppress(PullbackError):  # and nothing else, whether or not it looks at what was forged
+        content_digest(bank.reader())
     verdict = verify_bank(bank, clean=True)
     assert path.name in " ".join([*verdict.refused, *verdict.problems])
     run_here(bank, toy_units(NUM), ToyWork())
@@ -228,6 +242,7 @@ LINES: dict[str, Callable[[dict], bytes]] = {
     "millions of ids": lambda e: line_of({**e, "ids": e["ids"][:1] * 5000, "keys": e["keys"][:1] * 5000}),
     "an unknown entry": lambda e: line_of({"run": "rm"}),
     "a failed unit without a key": lambda e: line_of({"failed": 7}),
+    "a failed unit with more than belongs to it": lambda e: line_of({"failed": "1" * 32, "dropped": [1], "keys": 5}),
     "a line without end": lambda e: b"x" * (1 << 22) + b"\n",
     "nested too deep": lambda e: b"[" * 200_000 + b"\n",
 }
@@ -261,6 +276,51 @@ def test_a_journal_cut_at_any_byte_loses_nothing(bank: Bank, sound: Path) -> Non
         assert not reader.index.problems
     journal.unlink()
     assert content_digest(bank.reader()) == content_digest(Bank.open(sound).reader())
+
+
+def forge_journal(bank: Bank, **changes: Callable[[list], list]) -> None:
+    """Lines for the same shards with other keys or ids, and checksums that fit: anyone can compute one."""
+    journal = journal_of(bank)
+    lines = [{**line.entry} for line in read_journal(journal)]
+    forged = [{**line, **{name: change(line[name]) for name, change in changes.items()}} for line in lines]
+    journal.write_bytes(b"".join(line_of(line) for line in forged))
+
+
+def turned(names: list) -> list:
+    return names[1:] + names[:1]
+
+
+FORGED_JOURNALS: dict[str, dict[str, Callable[[list], list]]] = {
+    "keys of other units": {"keys": turned},
+    "ids in another order": {"keys": turned, "ids": turned},
+    "ids of nobody": {"ids": lambda ids: ["0" * 31 + f"{i:x}" for i, _ in enumerate(ids)]},
+}
+
+
+@pytest.mark.parametrize("name", FORGED_JOURNALS)
+def test_no_unit_is_served_for_another_whatever_a_journal_says(name: str, bank: Bank, sound: Path) -> None:
+    forge_journal(bank, **FORGED_JOURNALS[name])
+    reader = bank.reader()
+    for unit in toy_units(NUM):
+        with pytest.raises(PullbackError):
+            reader.get(unit)
+    if "ids" in FORGED_JOURNALS[name]:
+        for read in (content_digest, ids_by_t, lambda r: list(mean_spectrum(r, list(r.ids())).value)):
+            with pytest.raises(MismatchError, match=r"the units in main-.* that a journal names; got others"):
+                read(bank.reader())
+    assert not verify_bank(bank, clean=True).is_sound
+    run_here(bank, toy_units(NUM), ToyWork())
+    assert content_digest(bank.reader()) == content_digest(Bank.open(sound).reader())
+    assert verify_bank(bank).is_sound
+
+
+def test_a_file_with_a_name_that_no_writer_gives_is_no_shard(bank: Bank, tmp_path: Path) -> None:
+    (bank.folder / "shards" / "Mine.safetensors").write_bytes(shard_of(bank).read_bytes())
+    merged = merge_banks(tmp_path / "all", [bank])
+    assert (merged.num_copied, [Path(name).name for name in merged.refused]) == (3, ["Mine.safetensors"])
+    verdict = verify_bank(bank, clean=True)
+    assert (verdict.num_units, list(verdict.refused)) == (NUM, ["Mine.safetensors"])
+    assert verify_bank(bank).is_sound
 
 
 def test_foreign_files_and_links_are_left_alone(bank: Bank, tmp_path: Path) -> None:

@@ -14,10 +14,9 @@ def content_digest(reader: Reader) -> str:
 
     Raises:
         FileFormatError: If a shard is damaged.
+        MismatchError: If a shard holds other units than the journal says.
     """
-    digests: dict[str, bytes] = {}
-    for name in reader.index.shards:
-        digests |= {row.unit.id: bytes.fromhex(row.digest) for row in reader.shard(name).rows}
+    digests = {row.unit.id: bytes.fromhex(row.digest) for row in reader.rows()}
     whole = hashlib.sha256()
     for unit_id in reader.ids():
         whole.update(unit_id.encode() + digests[unit_id])

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import numpy as np
 
 from pullback.bank.journal import read_journal
 from pullback.bank.shard import MAX_UNITS, SUFFIX, Shard
-from pullback.bank.unit import ID_LENGTH
+from pullback.bank.unit import ID_LENGTH, Unit
 from pullback.errors import FileFormatError
 
 SHARDS, DONE, JOURNAL_SUFFIX, PARTIAL = "shards", "done", ".jsonl", ".partial"
 _SHARD_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.safetensors")
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+_FAILED = frozenset({"failed", "unit", "tries", "error", "traceback"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,11 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
+        """How many units each of ``shards`` serves; fewer than it holds if another has them too."""
+        return dict(zip(self.shards, np.bincount(self.shard, minlength=len(self.shards)).tolist(), strict=True))
 
     def place(self, unit_id: str) -> tuple[str, int] | None:
         """Shard and row of an id, or None."""
@@ -112,8 +119,6 @@ def scan(
     strays = []
     for name in sorted(set(sizes) - set(found)):
         try:
-            if not _SHARD_NAME.fullmatch(name):
-                raise FileFormatError(wanted="a name as writers give", got=repr(name), hint="take the file away")
             found[name] = entry_of(folder / SHARDS / name)
             strays.append(name)
         except FileFormatError as error:
@@ -149,9 +154,15 @@ def entry_of(path: Path) -> dict[str, Any]:
     """What a journal should say of a shard, from its header.
 
     Raises:
-        FileFormatError: If it is none.
+        FileFormatError: If it is none, or has a name that no writer gives.
     """
-    units = [row.unit for row in Shard.open(path).rows]
+    if not _SHARD_NAME.fullmatch(path.name):
+        raise FileFormatError(wanted="a name as writers give", got=repr(path.name), hint="take the file away")
+    return line_for(path, [row.unit for row in Shard.open(path).rows])
+
+
+def line_for(path: Path, units: Sequence[Unit]) -> dict[str, Any]:
+    """What a journal should say of a shard that holds these units."""
     return {
         "shard": path.name,
         "bytes": path.stat().st_size,
@@ -163,8 +174,8 @@ def entry_of(path: Path) -> dict[str, Any]:
 def misfit(entry: Mapping[str, Any], journal: str) -> str:
     """What is wrong with an entry that has the right checksum; anyone can compute a checksum."""
     if "failed" in entry:
-        is_right = isinstance(entry["failed"], str) and _ID.fullmatch(entry["failed"])
-        return "" if is_right else f"{journal}: a failed unit without a key"
+        is_right = isinstance(entry["failed"], str) and _ID.fullmatch(entry["failed"]) and set(entry) <= _FAILED
+        return "" if is_right else f"{journal}: a failed unit without a key, or with more than belongs to it"
     if set(entry) == {"dropped"} and isinstance(entry["dropped"], str):
         return ""
     if set(entry) != {"shard", "bytes", "keys", "ids"}:

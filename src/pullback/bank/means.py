@@ -33,9 +33,7 @@ class Mean:
 
 def ids_by_t(reader: Reader) -> dict[float, list[str]]:
     """Ids at each timestep, in order, one for each key; from the headers alone."""
-    at: dict[str, float] = {}
-    for name in reader.index.shards:
-        at |= {row.unit.id: row.unit.t for row in reader.shard(name).rows}
+    at = {row.unit.id: row.unit.t for row in reader.rows()}
     found: dict[float, list[str]] = {t: [] for t in sorted(set(at.values()))}
     for unit_id in reader.ids():
         found[at[unit_id]].append(unit_id)

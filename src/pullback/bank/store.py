@@ -16,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, Index, build_index, entry_of
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, Index, build_index, entry_of, line_for
 from pullback.bank.journal import Journal
 from pullback.bank.settings import RunSettings, claim, read_settings
-from pullback.bank.shard import SUFFIX, Shard, kind_of, write_shard
+from pullback.bank.shard import MAX_UNITS, SUFFIX, Row, Shard, kind_of, write_shard
 from pullback.bank.unit import Unit
 from pullback.bank.work import Answer
 from pullback.errors import MismatchError, OptionError
@@ -105,18 +105,10 @@ class Reader:
             MismatchError: If the shard holds another unit than the journal says.
         """
         unit_id = unit if isinstance(unit, str) else self.id_of(unit)
-        place = self.index.place(unit_id) if unit_id else None
-        if place is None:
-            raise OptionError(
-                wanted="a unit of this bank", got=unit_id or "one that was not computed", hint="`pullback bank ls DIR`"
-            )
-        answer = self.shard(place[0]).read(place[1])
-        if answer.unit.id != unit_id:
-            raise MismatchError(
-                wanted=f"unit {unit_id} in {place[0]}",
-                got=answer.unit.id,
-                hint="`pullback bank verify DIR --clean` repairs the journals",
-            )
+        name, row = self._place(unit_id)
+        answer = self.shard(name).read(row)
+        if answer.unit.id != unit_id or (isinstance(unit, Unit) and answer.unit.key != unit.key):
+            raise _misnamed(name)
         return answer
 
     def tensors(self, unit_id: str, names: Sequence[str]) -> dict[str, Tensor]:
@@ -127,25 +119,30 @@ class Reader:
         Raises:
             OptionError: If the bank has not got the unit.
             FileFormatError: If its shard is damaged, or has no such tensor.
+            MismatchError: If the shard holds other units than the journal says.
         """
-        place = self.index.place(unit_id)
-        if place is None:
-            raise OptionError(wanted="a unit of this bank", got=unit_id, hint="`pullback bank ls DIR`")
-        if place[0] not in self._checked:
-            shard = Shard.open(self.folder / SHARDS / place[0])
+        name, row = self._place(unit_id)
+        if name not in self._checked:
+            self._served(name)
+            shard = self.shard(name)
             shard.read_all()
-            self._checked[place[0]] = Shard(shard.path, Header({}, shard.header.entries))  # 2 KB; units left out
-        return self._checked[place[0]].slices(place[1], names)
+            self._checked[name] = Shard(shard.path, Header({}, shard.header.entries))  # 2 KB; units left out
+        return self._checked[name].slices(row, names)
 
     def ids(self) -> Iterator[str]:
         """Ids in order, one for each key."""
         for position in self.index.ordered():
             yield _text(self.index.ids[position])
 
-    def unit(self, unit_id: str) -> Unit:
-        """The unit of an id, from its shard's header."""
-        name, row = self.index.place(unit_id) or ("", 0)
-        return self.shard(name).rows[row].unit
+    def rows(self) -> Iterator[Row]:
+        """What the headers say of each unit, file by file; of equal ids the one that `get` returns.
+
+        Raises:
+            FileFormatError: If a header is damaged.
+            MismatchError: If a shard holds other units than the journal says.
+        """
+        for name in self.index.shards:
+            yield from self._served(name)
 
     def shard(self, name: str) -> Shard:
         """A shard of this bank, its header read once."""
@@ -156,6 +153,21 @@ class Reader:
             self._shards.popitem(last=False)
         return self._shards[name]
 
+    def _place(self, unit_id: str | None) -> tuple[str, int]:
+        place = self.index.place(unit_id) if unit_id else None
+        if place is None:
+            raise OptionError(
+                wanted="a unit of this bank", got=unit_id or "one that was not computed", hint="`pullback bank ls DIR`"
+            )
+        return place
+
+    def _served(self, name: str) -> list[Row]:
+        rows = enumerate(self.shard(name).rows)
+        served = [row for i, row in rows if self.index.place(row.unit.id) == (name, i)]
+        if len(served) != self.index.sizes[name]:
+            raise _misnamed(name)
+        return served
+
     @cached_property
     def _by_key(self) -> dict[str, str]:
         order = self.index.ordered()
@@ -164,6 +176,14 @@ class Reader:
 
 def _text(name: Any) -> str:
     return bytes(name).decode()
+
+
+def _misnamed(shard: str) -> MismatchError:
+    return MismatchError(
+        wanted=f"the units in {shard} that a journal names",
+        got="others",
+        hint="`pullback bank verify DIR --clean` mends it; a run computes its units again",
+    )
 
 
 class Writer:
@@ -198,6 +218,8 @@ class Writer:
     def add(self, answers: Sequence[Answer]) -> bool:
         """Takes the answers of one group, and writes a shard when enough have come together; returns whether it did."""
         before = self._num_shards
+        if len(self._buffer) + len(answers) > MAX_UNITS:
+            self.flush()
         for answer in answers:
             kept = self.settings.storage.apply(answer)
             if self._buffer and kind_of(kept) != kind_of(self._buffer[0]):
@@ -217,18 +239,10 @@ class Writer:
         except OSError:
             path.with_name(path.name + PARTIAL).unlink(missing_ok=True)  # it would fill what is full already
             raise
+        written, self._buffer = self._buffer, []  # safe, whatever becomes of the line: without it the shard is a stray
         self._num_shards += 1
-        units = [answer.unit for answer in self._buffer]
-        self._journal.append(
-            {
-                "shard": path.name,
-                "bytes": path.stat().st_size,
-                "keys": [unit.key for unit in units],
-                "ids": [unit.id for unit in units],
-            }
-        )
-        self.num_written += len(self._buffer)
-        self._buffer = []
+        self.num_written += len(written)
+        self._journal.append(line_for(path, [answer.unit for answer in written]))
 
     def adopt(self, strays: Sequence[str]) -> None:
         """Names shards in the journal that a killed writer left whole, but without their line."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, misfit, scan, shard_sizes
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, entry_of, misfit, scan, shard_sizes
 from pullback.bank.journal import read_journal
 from pullback.bank.settings import NAME
 from pullback.bank.shard import Shard
@@ -22,7 +22,7 @@ class Verdict:
     """What was found.
 
     Attributes:
-        num_units: Units whose every byte is right.
+        num_units: Units whose every byte is right, each once.
         num_shards: Files that hold them.
         refused: What is wrong with each damaged shard or journal, by file name.
         problems: Journal entries that fit no shard.
@@ -58,11 +58,10 @@ def verify_bank(bank: Bank, *, clean: bool = False) -> Verdict:
     """
     problems: list[str] = []
     entries, strays = scan(bank.folder, problems=problems)
-    named = {entry["shard"]: entry["ids"] for entry in entries}
-    refused, sound = _shards(bank.folder, named)
+    refused, sound = _shards(bank.folder, {entry["shard"]: entry for entry in entries})
     refused |= _journals(bank.folder)
     verdict = Verdict(
-        num_units=sum(sound.values()),
+        num_units=len({unit_id for ids in sound.values() for unit_id in ids}),
         num_shards=len(sound),
         refused=refused,
         problems=tuple(text for text in problems if not any(text.startswith(f"{name}") for name in refused)),
@@ -83,20 +82,20 @@ def orphans(folder: Path) -> list[Path]:
     return [path for path in found + empty if path.is_file()]
 
 
-def _shards(folder: Path, named: Mapping[str, list[str]]) -> tuple[dict[str, str], dict[str, int]]:
-    """What is wrong with damaged shards, and the number of units of the others."""
+def _shards(folder: Path, named: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """What is wrong with damaged shards, and the ids in the others."""
     refused: dict[str, str] = {}
-    sound: dict[str, int] = {}
+    sound: dict[str, list[str]] = {}
     for name in sorted(shard_sizes(folder)):
         try:
-            shard = Shard.open(folder / SHARDS / name)
-            ids = [answer.unit.id for answer in shard.read_all()]
-            if name in named and ids != named[name]:
-                raise shard.refusal("the units that the journal names", f"{len(ids)} others")
+            entry, shard = entry_of(folder / SHARDS / name), Shard.open(folder / SHARDS / name)
+            shard.read_all()
+            if entry != named.get(name, entry):
+                raise shard.refusal("the units that the journal names", f"{len(entry['ids'])} others")
         except PullbackError as error:
             refused[name] = str(error)
         else:
-            sound[name] = len(ids)
+            sound[name] = entry["ids"]
     return refused, sound
 
 
