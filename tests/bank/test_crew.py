@@ -81,6 +81,7 @@ def run(
     num_workers: int = 3,
     stillborn: Sequence[int] = (),
     settings: RunSettings = SETTINGS,
+    retry_failed: bool = False,
     **work: object,
 ) -> tuple:
     bank = Bank.make(folder / "bank", settings)
@@ -88,7 +89,7 @@ def run(
     pool, tally = HerePool(bank, toy, dies, stillborn=stillborn), Tally()
     with bank.writer("ray") as writer:
         groups: Iterator[list[Unit]] = pending(
-            bank, writer, toy_units(NUM), part=Part(), retry_failed=False, tally=tally
+            bank, writer, toy_units(NUM), part=Part(), retry_failed=retry_failed, tally=tally
         )
         Crew(bank, writer, pool, groups, num_workers, 2, tally, unseen).run()
         pool.close()
@@ -128,6 +129,15 @@ def test_a_unit_that_kills_is_set_aside_alone_and_its_group_is_computed(tmp_path
     assert entry["tries"] == 3
     assert len(pool.workers) == 3 + 6, "three of the group, three of the unit alone"
     assert len(bank.reader()) == NUM - 1
+
+
+def test_what_was_set_aside_before_is_tried_again_though_a_worker_dies_of_it(tmp_path: Path, wanted: str) -> None:
+    run(tmp_path, nobody, raises=(5, 7))
+    (tmp_path / "counts").unlink()
+    deaths = itertools.count(1)
+    bank, _, tally, _ = run(tmp_path, lambda number, seeds: next(deaths) == 1, retry_failed=True)
+    assert (tally.num_computed, tally.failed) == (2, [])
+    assert content_digest(bank.reader()) == wanted
 
 
 def test_a_unit_that_raises_is_set_aside_by_its_worker(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,10 @@ import torch
 
 from pullback.bank import Answer, Bank, Part, RunSettings, Storage, Unit, run_here
 from pullback.bank.contents import content_digest
+from pullback.bank.ray_backend import RaySettings
+from pullback.bank.shard import MAX_UNITS
 from pullback.bank.toy import ToyWork, toy_units
+from pullback.bank.verify import verify_bank
 from pullback.errors import FileFormatError, MismatchError, OptionError
 
 SMALL = RunSettings(shard_size=4, group=2)
@@ -151,6 +155,81 @@ def test_answers_to_other_units_are_a_failure(tmp_path: Path) -> None:
 
     tally = run_here(Bank.make(tmp_path, SMALL), toy_units(2), Wrong(), retries=0)
     assert len(tally.failed) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tensors": {"s": torch.zeros(2, dtype=torch.int32)}}, "s in a dtype that a bank holds"),
+        ({"facts": {"cost": float("nan")}}, "plain, finite facts of unit"),
+        ({"facts": {"cost": torch.zeros(1)}}, "plain, finite facts of unit"),
+    ],
+)
+def test_what_a_bank_could_not_read_back_is_set_aside_and_the_rest_written(
+    changes: dict, told: str, tmp_path: Path
+) -> None:
+    class Odd(ToyWork):
+        def compute(self, units: Sequence[Unit], /) -> list[Answer]:
+            answers = super().compute(units)
+            return [dataclasses.replace(a, **changes) if a.unit.made["seed"] == 1 else a for a in answers]
+
+    bank = Bank.make(tmp_path, SMALL)
+    assert run_here(bank, toy_units(4), Odd(), retries=0).num_computed == 3
+    (entry,) = bank.reader().index.failed.values()
+    assert told in entry["error"]
+
+
+@pytest.mark.parametrize("step", ["partial", "synced", "renamed", "journal", "torn", "journaled"])
+def test_a_run_stopped_by_ctrl_c_in_mid_write_leaves_no_damage_and_no_twin(
+    step: str, tmp_path: Path, wanted: str
+) -> None:
+    count = itertools.count(1)
+
+    def at(now: str) -> None:
+        if now == step and next(count) == 2:
+            raise KeyboardInterrupt
+
+    bank = Bank.make(tmp_path, SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(bank, toy_units(10), ToyWork(), at=at)
+    verdict = verify_bank(bank)
+    assert (verdict.refused, verdict.problems) == ({}, ())
+    assert (verdict.num_units, verdict.num_shards) == (8, 2)
+    assert run_here(bank, toy_units(10), ToyWork()).num_computed == 2
+    assert content_digest(bank.reader()) == wanted
+
+
+def test_a_shard_never_holds_more_than_a_reader_takes(tmp_path: Path) -> None:
+    bank = Bank.make(tmp_path, RunSettings(shard_size=MAX_UNITS, group=3))
+    answer = ToyWork().compute(list(toy_units(1)))[0]
+    answers = [Answer(dataclasses.replace(answer.unit, t=t), answer.tensors) for t in range(MAX_UNITS + 2)]
+    with bank.writer() as writer:
+        for start in range(0, len(answers), 3):
+            writer.add(answers[start : start + 3])
+    assert len(bank.reader()) == MAX_UNITS + 2
+    assert not bank.reader().index.problems
+
+
+def test_of_two_answers_to_one_unit_the_digest_tells_the_one_that_is_served(tmp_path: Path) -> None:
+    """Another machine computes the same unit with other bits."""
+    bank = Bank.make(tmp_path, SMALL)
+    (answer,) = ToyWork().compute(list(toy_units(1)))
+    digests = []
+    for label, factor in (("a", 1.0), ("b", 0.5)):
+        with bank.writer(label) as writer:
+            writer.add([Answer(answer.unit, {**answer.tensors, "s": factor * answer.tensors["s"]})])
+        reader = bank.reader()
+        digests.append((reader.get(answer.unit).digest(), content_digest(reader)))
+    assert digests[0] == digests[1]
+    assert verify_bank(bank).num_units == 1
+
+
+def test_negative_retries_would_lose_units_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="retries of at least 0; got -1"):
+        run_here(Bank.make(tmp_path, SMALL), toy_units(1), ToyWork(), retries=-1)
+    for make in (lambda: RaySettings(retries=-1), lambda: RaySettings(num_workers=-1)):
+        with pytest.raises(OptionError, match="of at least 0; got -1"):
+            make()
 
 
 def test_shapes_that_differ_go_into_shards_of_their_own(tmp_path: Path) -> None:

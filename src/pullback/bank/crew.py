@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pullback.bank.driver import Progress, Tally
-from pullback.bank.index import build_index
+from pullback.bank.index import build_index, journal_entries
 from pullback.bank.store import Bank, Writer
 from pullback.bank.unit import Unit
 from pullback.errors import ModelError
@@ -112,6 +112,8 @@ class Crew:
         self._tickets: dict[Hashable, tuple[Member, Literal["start", "group", "flush"]]] = {}
         self._members: list[Member] = []
         self._num_failed_starts = 0
+        entries = journal_entries(self.bank.folder, [])
+        self._failed_before = {entry["failed"] for entry in entries if "failed" in entry}  # tried again, if given to us
 
     def run(self) -> None:
         """Until every group is done or set aside, and on disk.
@@ -215,8 +217,9 @@ class Crew:
     def _do_again(self, units: Sequence[Unit], deaths: int) -> None:
         """Queues what is not on disk after all: the worker may have written it before it died."""
         index = build_index(self.bank.folder)
-        done = {bytes(key).decode() for key in index.keys} | set(index.failed)
+        written = {bytes(key).decode() for key in index.keys}
+        done = written | (set(index.failed) - self._failed_before)
         missing = [unit for unit in units if unit.key not in done]
-        self.tally.num_computed += len([unit for unit in units if unit.key in done and unit.key not in index.failed])
+        self.tally.num_computed += len([unit for unit in units if unit.key in written])
         if missing:
             self._again.append(Task(missing, deaths))

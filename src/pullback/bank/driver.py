@@ -64,6 +64,10 @@ class Part:
         return "main" if self.count == 1 else f"part{self.index}of{self.count}"
 
 
+WHOLE = Part()
+"""One worker's share that is all of the work."""
+
+
 @dataclass
 class Tally:
     """What a run did.
@@ -84,7 +88,7 @@ def run_here(
     units: Iterable[Unit],
     make_work: MakesWork,
     *,
-    part: Part = Part(),
+    part: Part = WHOLE,
     retries: int = RETRIES,
     retry_failed: bool = False,
     progress: Progress = unseen,
@@ -109,8 +113,10 @@ def run_here(
         What was done. Whether any failed is in it; a failing unit does not stop the others.
 
     Raises:
+        OptionError: If ``retries`` is negative.
         OSError: If the bank cannot be written to; what was written before stays good.
     """
+    check_count("retries", retries)
     tally = Tally()
     work: Work | None = None
     with bank.writer(part.label, at=at) as writer:
@@ -121,6 +127,16 @@ def run_here(
             tally.num_computed += len(answers)
             progress(tally.num_computed, len(tally.failed))
     return tally
+
+
+def check_count(name: str, count: int) -> None:
+    """Refuses what would leave work undone in silence.
+
+    Raises:
+        OptionError: If the count is negative.
+    """
+    if count < 0:
+        raise OptionError(wanted=f"{name} of at least 0", got=str(count), hint="leave it out for what is usual")
 
 
 def pending(

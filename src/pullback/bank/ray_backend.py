@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pullback.bank.crew import Crew, Death, Report
-from pullback.bank.driver import Part, Progress, Tally, attempt, pending, unseen
+from pullback.bank.driver import WHOLE, Part, Progress, Tally, attempt, check_count, pending, unseen
 from pullback.bank.store import Bank
 from pullback.bank.unit import Unit, unit_from
 from pullback.bank.work import MakesWork
@@ -35,12 +35,19 @@ class RaySettings:
         num_workers: Actors; 0 takes one a GPU where workers use them, else one a processor.
         gpus_per_worker: What Ray is to set aside for each; may be a fraction.
         retries: How often a unit that fails is tried again, and how many more workers it may kill.
+
+    Raises:
+        OptionError: If a count is negative.
     """
 
     address: str = "local"
     num_workers: int = 0
     gpus_per_worker: float = 0
     retries: int = 2
+
+    def __post_init__(self) -> None:
+        check_count("workers", self.num_workers)
+        check_count("retries", self.retries)
 
 
 def run_on_ray(
@@ -49,6 +56,7 @@ def run_on_ray(
     make_work: MakesWork,
     *,
     settings: RaySettings = RaySettings(),
+    part: Part = WHOLE,
     retry_failed: bool = False,
     progress: Progress = unseen,
 ) -> Tally:
@@ -70,7 +78,7 @@ def run_on_ray(
         num_workers = settings.num_workers or _num_workers(ray, settings)
         pool = RayPool(ray, bank, make_work, settings)
         with bank.writer(LABEL) as writer:
-            groups = pending(bank, writer, units, part=Part(), retry_failed=retry_failed, tally=tally)
+            groups = pending(bank, writer, units, part=part, retry_failed=retry_failed, tally=tally)
             try:
                 Crew(bank, writer, pool, groups, num_workers, settings.retries, tally, progress).run()
             finally:
