@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from pullback.bank import Answer, Bank, Part, RunSettings, Storage, Unit, run_he
 from pullback.bank.maps import distance_map, samples_by_seed, timestep_map
 from pullback.bank.means import aligned_mean, ids_by_t, mean_spectrum, mean_subspace
 from pullback.bank.sketch import sketch, sketch_error
+from pullback.bank.spot import spot_check
 from pullback.bank.toy import ToyWork, toy_units
-from pullback.errors import FileFormatError, OptionError, RankError
+from pullback.errors import FileFormatError, MismatchError, OptionError, RankError
 from pullback.geometry import geodesic_distance
 
 NUM, RANK = 11, 3
@@ -104,6 +106,28 @@ def test_timestep_map(bank: Bank) -> None:
     assert float(found.diagonal().abs().max()) < 1e-6
 
 
+def test_a_distance_map_reads_no_unit_more_often_than_it_says(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = bank.reader()
+    ids, read = ids_by_t(reader)[0], reader.tensors
+    seen: list[str] = []
+    monkeypatch.setattr(reader, "tensors", lambda unit_id, names: seen.append(unit_id) or read(unit_id, names))
+    for block in (4, 100):
+        seen.clear()
+        found = distance_map(bank, reader, ids, block=block)
+        assert max(map(seen.count, ids)) == found.num_passes == -(-NUM // block)
+
+
+def test_samples_are_those_of_one_model_that_have_every_t(tmp_path: Path) -> None:
+    bank = Bank.make(tmp_path, RunSettings())
+    units = list(toy_units(3, num_t=3))
+    missing = [(0, 100), (1, 200)]  # seed and t: no seed but the last has all, and the first two have as many
+    run_here(bank, [unit for unit in units if (unit.made["seed"], unit.t) not in missing], ToyWork())
+    assert list(samples_by_seed(bank.reader())) == [2]
+    run_here(bank, [dataclasses.replace(units[0], weights="other")], ToyWork())
+    with pytest.raises(MismatchError, match="differ in seed and t alone; got 2 kinds"):
+        samples_by_seed(bank.reader())
+
+
 def test_the_same_bits_however_the_bank_was_filled(bank: Bank, tmp_path: Path) -> None:
     other = Bank.make(tmp_path, RunSettings(shard_size=3))
     for i in (1, 2, 0):
@@ -173,6 +197,31 @@ def test_a_sketch_keeps_distances_and_says_how_well() -> None:
     assert torch.equal(sketch(bases[0], 250), sketch(torch.cat(bases), 250)[:4])
     rotation = sketch(torch.eye(50, dtype=torch.float64), 50)
     torch.testing.assert_close(rotation @ rotation.mT, torch.eye(50, dtype=torch.float64))
+
+
+def test_a_spot_check_asks_nothing_of_a_span_without_a_gap(tmp_path: Path) -> None:
+    class Bunched(ToyWork):
+        """Another T_h each time, as of equal singular values: s_k = s_{k+1}, or a gap that determines T_h."""
+
+        gap = 0.0
+
+        def compute(self, units: Sequence[Unit], /) -> list[Answer]:
+            answers = super().compute(units)
+            s = torch.full((2,), 3.0)
+            return [Answer(a.unit, {**a.tensors, "s": s, "s_next": s[0] - self.gap}) for a in answers]
+
+    class Turned(Bunched):
+        def compute(self, units: Sequence[Unit], /) -> list[Answer]:
+            return [
+                Answer(a.unit, {**a.tensors, "u": a.tensors["u"].roll(1, -1)}, a.facts) for a in super().compute(units)
+            ]
+
+    for gap, agrees in ((0.0, True), (-0.1, True), (2.0, False)):
+        Bunched.gap = gap
+        bank = Bank.make(tmp_path / str(gap), RunSettings())
+        run_here(bank, toy_units(1), Bunched())
+        (spot,) = spot_check(bank, Turned(), 1)
+        assert (spot.agrees, spot.has_same_bits) == (agrees, False)
 
 
 def test_kept_sizes_are_those_announced(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import torch
 
 from pullback.bank.means import Mean, stream
 from pullback.bank.store import Bank, Reader
-from pullback.errors import OptionError
+from pullback.errors import MismatchError, OptionError
 from pullback.geometry.grassmann import geodesic_distance
 
 MAX_MAP = 20_000
@@ -41,7 +43,7 @@ def distance_map(bank: Bank, reader: Reader, ids: Sequence[str], *, block: int =
     distances = torch.zeros(len(ids), len(ids), dtype=torch.float64)
     for start in range(0, len(ids), block):
         rows = torch.stack(list(stream(reader, ids[start : start + block], "u")))  # (block, k, D)
-        for offset, u in enumerate(stream(reader, ids[start:], "u")):
+        for offset, u in enumerate(chain(rows, stream(reader, ids[start + block :], "u"))):
             num = min(len(rows), offset)  # pairs below the diagonal; the others mirror them
             if num:
                 found = geodesic_distance(u.expand(num, *u.shape), rows[:num])
@@ -69,22 +71,33 @@ def timestep_map(bank: Bank, reader: Reader, *, samples: Mapping[object, Mapping
     total = None
     for key in sorted(samples, key=str):
         u = torch.stack([reader.tensors(samples[key][t], ["u"])["u"] for t in sorted(samples[key])])  # (T, k, D)
-        found = geodesic_distance(u[:, None].expand(-1, len(u), -1, -1), u[None].expand(len(u), -1, -1, -1))
+        found = torch.stack([geodesic_distance(each.expand_as(u), u) for each in u])  # (T, T), T bases at a time
         total = found if total is None else total + found
     assert total is not None
     return Mean(total / len(samples), len(samples), 1)
 
 
 def samples_by_seed(reader: Reader) -> dict[object, dict[float, str]]:
-    """Ids by seed and t, of seeds that have them all."""
-    found: dict[object, dict[float, str]] = {}
+    """Ids by seed and t, of seeds that have every t of the bank.
+
+    Raises:
+        MismatchError: If units differ in more than seed and t: another model or prompt is another sample.
+    """
     places: dict[str, tuple[object, float]] = {}
-    for name in reader.index.shards:
-        units = [row.unit for row in reader.shard(name).rows]
-        places |= {unit.id: (unit.made["seed"], unit.t) for unit in units if "seed" in unit.made}
+    kinds: set[str] = set()
+    for unit in (row.unit for row in reader.rows() if "seed" in row.unit.made):
+        places[unit.id] = unit.made["seed"], unit.t
+        kinds.add(dataclasses.replace(unit, t=0, made={**unit.made, "seed": 0}).key)
+    if len(kinds) > 1:
+        raise MismatchError(
+            wanted="units that differ in seed and t alone",
+            got=f"{len(kinds)} kinds of them",
+            hint="choose the samples yourself, or keep each model, layer and prompt in a bank of its own",
+        )
+    found: dict[object, dict[float, str]] = {}
     for unit_id in reader.ids():
         if unit_id in places:
             seed, t = places[unit_id]
             found.setdefault(seed, {})[t] = unit_id
-    most = max((len(each) for each in found.values()), default=0)
-    return {seed: each for seed, each in found.items() if len(each) == most}
+    every = {t for _, t in places.values()}
+    return {seed: each for seed, each in found.items() if set(each) == every}

@@ -199,7 +199,7 @@ def made_from_seed(model: Denoiser, f: NetworkFeatureMap, *, num_steps: int) -> 
 
 
 def schedule_digest(schedule: Schedule) -> str:
-    """The sha256 of a schedule's amounts of signal and noise at 101 shares of T."""
+    """The sha256 of a schedule's amounts of signal and noise at 100 shares of T."""
     from pullback.models.conditions import digest_of
 
     times = [schedule.timestep(i / 100) for i in range(1, 101)]

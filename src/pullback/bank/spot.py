@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pullback.bank.store import Bank
@@ -23,7 +24,8 @@ class Spot:
         has_same_bits: Whether the whole answer did: same plan, same group, same device.
         s_error: ``max |s - s'| / s_1``.
         angle_rad: Distance of the two T_h, or of the spans of v where the bank keeps no U; None if it keeps neither.
-        allowed_rad: What the residuals and the gap allow: ``max(2e-3, 10 tol s_1 / (s_k - s_{k+1}))``.
+        allowed_rad: What the residuals and the gap allow: ``max(2e-3, 10 tol s_1 / (s_k - s_{k+1}))``; without a gap
+            anything, since T_h is then not determined.
     """
 
     unit_id: str
@@ -57,8 +59,10 @@ def _compare(bank: Bank, old: Answer, work: Work) -> Spot:
     angle = None
     if name is not None:
         angle = float(geodesic_distance(old.tensors[name].flatten(1), new.tensors[name].flatten(1)))
-    gap = float(s[-1] - old.tensors["s_next"]) if s.numel() and "s_next" in old.tensors else 0.0
-    slack = 10 * old.unit.tol * largest / gap if gap > 0 else 0.0
+    slack = 0.0
+    if s.numel() and "s_next" in old.tensors:
+        gap = float(s[-1] - old.tensors["s_next"])
+        slack = 10 * old.unit.tol * largest / gap if gap > 0 else math.inf
     return Spot(
         unit_id=old.unit.id,
         has_same_latent=new.unit.x == old.unit.x,
