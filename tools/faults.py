@@ -278,7 +278,7 @@ MUTANTS = (
     ),
     Mutant(
         "injection hook left behind",
-        "edit/injection.py",
+        "models/output_map.py",
         "    finally:\n        handle.remove()\n",
         "    finally:\n        pass\n",
         "tests/edit/test_injection.py::test_hooks_are_gone_after_errors",

@@ -8,7 +8,7 @@ import torch
 from pullback.errors import LayerError, OptionError, ShapeError
 from pullback.geometry import JacobianAt, Plan
 from pullback.models import toy_denoiser
-from pullback.models.output_map import DecoderMap, OutputMap, replaced
+from pullback.models.output_map import DecoderMap, OutputMap, rewritten
 
 T = 600
 
@@ -124,7 +124,7 @@ def test_origins_tell_the_maps_apart(den, x):
 
 def test_the_hook_is_gone_after_an_error(den, x):
     f = DecoderMap(den, x, t=T)
-    with pytest.raises(ZeroDivisionError), replaced(den.network.mid_block, f.start[None]):
+    with pytest.raises(ZeroDivisionError), rewritten(den.network.mid_block, lambda h: 2 * h):
         _ = 1 / 0
     with pytest.raises(ShapeError, match=r"features of shape \(B, 16, 4, 4\); got \(1, 3, 8, 8\)"):
         f(x[None])

@@ -1,9 +1,8 @@
 """h-space injection: the direction added to h itself while the network runs, with no Jacobian at edit time."""
 
 import math
-import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,8 +17,8 @@ from pullback.edit.vectors import check_origin
 from pullback.edit.window import Window
 from pullback.errors import OptionError, ShapeError
 from pullback.models import Denoiser, NetworkFeatureMap
-from pullback.models.layers import pool_window, read_output
-from pullback.models.output_map import write_output
+from pullback.models.layers import pool_window
+from pullback.models.output_map import rewritten
 from pullback.models.schedule import Time
 from pullback.types import Pool
 
@@ -122,26 +121,12 @@ def inject(
     return Injected(x0 if x.ndim > len(den.x_shape) else x0[0], amount, tuple(map(float, scale)), num_injected)
 
 
-@contextmanager
-def added(layer: nn.Module, delta: Tensor) -> Generator[None]:
+def added(layer: nn.Module, delta: Tensor) -> AbstractContextManager[None]:
     """Scope in which ``delta`` `(B, ...)` is added to what ``layer`` outputs, on this thread.
 
-    A batch of m B rows, as guided predictions make, gets it m times over. The hook is gone afterwards, whatever
-    happens.
+    A batch of m B rows, as guided predictions make, gets it m times over.
     """
-    thread = threading.get_ident()
-
-    def add(module: nn.Module, args: object, output: object) -> object:
-        if threading.get_ident() != thread:
-            return output
-        h = read_output(output, module)
-        return write_output(output, module, h + delta.to(h).repeat(len(h) // len(delta), *[1] * (h.ndim - 1)))
-
-    handle = layer.register_forward_hook(add)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return rewritten(layer, lambda h: h + delta.to(h).repeat(len(h) // len(delta), *[1] * (h.ndim - 1)))
 
 
 def spread(u: Tensor, den: Denoiser, f: NetworkFeatureMap) -> Tensor:

@@ -1,7 +1,7 @@
 """Other maps of the same network: from x to what it predicts, and from h to what it predicts."""
 
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, get_args
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pullback.errors import OptionError, ShapeError
 from pullback.models.conditions import Condition
 from pullback.models.denoiser import Denoiser
+from pullback.models.feature_map import NetworkFeatureMap
 from pullback.models.layers import read_output
 from pullback.models.schedule import Time
 from pullback.models.scope import borrowed, contiguous_group_norms
@@ -18,7 +19,36 @@ from pullback.models.scope import borrowed, contiguous_group_norms
 Kind = Literal["eps", "x0"]
 
 
-class OutputMap:
+class _OfNetwork:
+    """What both maps have in common with the feature map of the same network at the same t."""
+
+    _base: NetworkFeatureMap
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network."""
+        return self._base.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._base.device
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the weights."""
+        return self._base.parameters()
+
+    def forward_mode(self) -> AbstractContextManager[object]:
+        """Scope in which forward derivatives exist."""
+        return self._base.forward_mode()
+
+    def _mended(self, x: Tensor) -> AbstractContextManager[object]:
+        """Scope of a call: autograd that follows x stumbles on some GroupNorms."""
+        is_traced = torch.is_grad_enabled() and x.requires_grad
+        return contiguous_group_norms(tuple(self._base.network.modules())) if is_traced else nullcontext()
+
+
+class OutputMap(_OfNetwork):
     """``x -> eps(x)``, or ``x -> x0(x)``, at fixed t and condition, as a feature map.
 
     Its J is d eps/dx or d x0/dx, the posterior mean's; a call costs the whole network. Of a guided condition the
@@ -50,35 +80,16 @@ class OutputMap:
     def __call__(self, x: Tensor, /) -> Tensor:
         """Return the prediction `(B, *x_shape)` of x `(B, *x_shape)`."""
         self.den.check(x)
-        mended = contiguous_group_norms(self._modules) if torch.is_grad_enabled() and x.requires_grad else nullcontext()
-        with borrowed(self.den.network, self._modules), mended:
+        with borrowed(self.den.network, self._modules), self._mended(x):
             return getattr(self.den, self.kind)(x, self.t, self._cond)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the network."""
-        return self.den.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self.den.device
 
     @property
     def origin(self) -> Mapping[str, str | int | float]:
         """As for the feature map at this t, with the output as layer."""
         return {**self._base.origin, "layer": self.kind, "pool": "none"}
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the weights."""
-        return self.den.network.parameters()
 
-    def forward_mode(self) -> AbstractContextManager[object]:
-        """Scope in which forward derivatives exist."""
-        return self._base.forward_mode()
-
-
-class DecoderMap:
+class DecoderMap(_OfNetwork):
     """``h -> eps`` (or x0) with x and all skips held fixed: what the decoder alone makes of the feature  (2303.11073).
 
     Its "x" is h, and so the right vectors of its J live in H. The encoder runs at the fixed latent, for the skips; a
@@ -111,11 +122,11 @@ class DecoderMap:
             )
         self.den, self.latent = den, latent.detach().clone().to(den.device, den.dtype)
         self._out = OutputMap(den, t=t, kind=kind, cond=cond)
-        self._encoder = den.feature_map(t=t, layer=layer, cond=cond)
-        self.layer = self._encoder.layer
+        self._base = den.feature_map(t=t, layer=layer, cond=cond)
+        self.layer = self._base.layer
         self._layer = dict(den.network.named_modules())[self.layer]
         with torch.no_grad():
-            self.start = self._encoder(self.latent[None])[0]
+            self.start = self._base(self.latent[None])[0]
         self.x_shape: tuple[int, ...] = tuple(self.start.shape)
         self.h_shape: tuple[int, ...] = den.x_shape
 
@@ -127,41 +138,27 @@ class DecoderMap:
                 got=str(tuple(h.shape)),
                 hint="start from .start",
             )
-        mended = contiguous_group_norms(tuple(self.den.network.modules())) if h.requires_grad else nullcontext()
-        with borrowed(self.den.network, tuple(self.den.network.modules())), mended, replaced(self._layer, h):
+        with self._mended(h), rewritten(self._layer, lambda _: h):
             return self._out(self.latent.expand(len(h), *self.latent.shape))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the network."""
-        return self.den.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self.den.device
 
     @property
     def origin(self) -> Mapping[str, str | int | float]:
         """As for the feature map, with the output that is differentiated."""
-        return {**self._encoder.origin, "output": self._out.kind}
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the weights."""
-        return self.den.network.parameters()
-
-    def forward_mode(self) -> AbstractContextManager[object]:
-        """Scope in which forward derivatives exist."""
-        return self._out.forward_mode()
+        return {**self._base.origin, "output": self._out.kind}
 
 
 @contextmanager
-def replaced(layer: nn.Module, h: Tensor) -> Generator[None]:
-    """Scope in which ``layer`` outputs ``h``, on this thread; the hook is gone afterwards, whatever happens."""
+def rewritten(layer: nn.Module, change: Callable[[Tensor], Tensor]) -> Generator[None]:
+    """Scope in which ``layer`` outputs ``change(h)`` for h, on this thread; the hook is gone afterwards, come what may.
+
+    Args:
+        layer: Its feature tensor is h, see ``read_output``; what else it returns stays.
+        change: h to what takes its place.
+    """
     thread = threading.get_ident()
 
     def put(module: nn.Module, args: object, output: object) -> object:
-        return write_output(output, module, h) if threading.get_ident() == thread else output
+        return write_output(output, module, change) if threading.get_ident() == thread else output
 
     handle = layer.register_forward_hook(put)
     try:
@@ -170,18 +167,18 @@ def replaced(layer: nn.Module, h: Tensor) -> Generator[None]:
         handle.remove()
 
 
-def write_output(output: object, layer: nn.Module, h: Tensor) -> object:
-    """Return what a layer returned with ``h`` in the place of its feature tensor; see ``read_output``.
+def write_output(output: object, layer: nn.Module, change: Callable[[Tensor], Tensor]) -> object:
+    """Return what a layer returned with ``change(h)`` in the place of its feature tensor h; see ``read_output``.
 
-    >>> write_output((torch.zeros(1, 2), "skips"), nn.Identity(), torch.ones(1, 2))
+    >>> write_output((torch.zeros(1, 2), "skips"), nn.Identity(), lambda h: h + 1)
     (tensor([[1., 1.]]), 'skips')
     """
-    if isinstance(output, Tensor):
-        return h
     feature = read_output(output, layer)
+    if output is feature:
+        return change(feature)
     to_tuple = getattr(output, "to_tuple", None)
     parts: Any = output if to_tuple is None else to_tuple()
-    return tuple(h if part is feature else part for part in parts)
+    return tuple(change(part) if part is feature else part for part in parts)
 
 
 def _known(kind: str) -> str:
