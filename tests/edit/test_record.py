@@ -149,6 +149,28 @@ def test_a_second_run_does_only_what_is_missing(den, f, tmp_path):
     assert (out / "face0.png" / "frame_00.png").stat().st_mtime_ns == kept
 
 
+def test_frames_of_another_edit_are_not_passed_off_as_this_one(den, f, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    pictures(source, num=1)
+
+    def again(u, scale, **rest):
+        return edit_folder(den, source, out, u, scale, **{"f": f, "options": STEPS, "distance": 5.0} | rest)[0]
+
+    assert again(direction(f), [1]).problem == ""
+    kept = (out / "face0.png" / "edit.json").read_bytes()
+    for found, name in (
+        (again(direction(f, seed=1), [1]), "vector"),
+        (again(direction(f), [2]), "scale"),
+        (again(direction(f), [1], options=EditOptions(num_steps=3)), "options"),
+        (again(direction(f), [1], mask=Rectangle(0, 0, 0.5, 1)), "mask"),
+    ):
+        assert found.problem == f"the same edit; got another {name}; write to another folder"
+        assert found.folder is None
+    assert (out / "face0.png" / "edit.json").read_bytes() == kept
+    (out / "face0.png" / "edit.json").write_text("{")
+    assert again(direction(f), [1]).problem.startswith("FileFormatError")
+
+
 def test_folders_without_pictures_are_refused(den, f, tmp_path):
     for source in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(OptionError, match=r"a folder with \.png, \.jpg, \.jpeg files, other than the one to write"):

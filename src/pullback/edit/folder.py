@@ -1,6 +1,7 @@
 """The same edit on every picture of a folder."""
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pullback.directions.masks import Mask
+from pullback.directions.masks import Mask, mask_at
 from pullback.directions.types import Direction
-from pullback.edit.record import EditOptions, record_edit
-from pullback.edit.record_file import RECORD
+from pullback.edit.record import EditOptions, asked, record_edit
+from pullback.edit.record_file import RECORD, TENSORS, read_record
 from pullback.edit.scale import typical_distance
-from pullback.errors import OptionError, PullbackError
-from pullback.files import write_atomic
+from pullback.errors import MismatchError, OptionError, PullbackError
+from pullback.files import read_safetensors, write_atomic
 from pullback.models import Denoiser, NetworkFeatureMap, denoise, invert
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -64,8 +65,8 @@ def edit_folder(
     """Invert every picture of a folder to f's t, edit it along a direction, and write a folder of frames for each.
 
     ``out/NAME/frame_00.png ...``, one for each scale, and the ``edit.json`` that `replay_edit` reads, written last: a
-    picture that has one is not done again, so that an interrupted run can be started anew. A file that cannot be read
-    or edited is reported, and the others go on.
+    picture that has one is not done again, so that an interrupted run can be started anew; if it tells of another edit,
+    that is reported and left as it is. A file that cannot be read or edited is reported, and the others go on.
 
     Args:
         den: The model.
@@ -97,12 +98,41 @@ def edit_folder(
     for done, path in enumerate(files):
         target = out / path.name
         if (target / RECORD).exists():
-            results.append(FolderEdit(path.name, target, None, None))
+            problem = _other_edit(target, den, direction, scale, f, options, mask, cond)
+            results.append(FolderEdit(path.name, None if problem else target, None, None, problem))
         else:
             results.append(_one(den, path, target, direction, scale, f, options, mask, distance, cond))
         if progress is not None:
             progress(done + 1, len(files))
     return results
+
+
+def _other_edit(
+    target: Path,
+    den: Denoiser,
+    direction: Direction,
+    scale: Sequence[float],
+    f: NetworkFeatureMap,
+    options: EditOptions,
+    mask: Mask | None,
+    cond: Any,
+) -> str:
+    """Return what is wrong with the record that lies there, nothing if it is of this very edit."""
+    try:
+        record, (tensors, _) = read_record(target), read_safetensors(target / TENSORS, must_have_digest=True)
+    except (PullbackError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    wanted = json.loads(json.dumps(asked(direction, scale, f=f, options=options, cond=cond)))
+    names = [name for name, value in wanted.items() if record[name] != value]
+    given = {"vector": direction.vector, "mask": None if mask is None else mask_at(mask, den.x_shape)}
+    names += [name for name, value in given.items() if not _are_equal(tensors.get(name), value)]
+    if not names:
+        return ""
+    return str(MismatchError(wanted="the same edit", got=f"another {', '.join(names)}", hint="write to another folder"))
+
+
+def _are_equal(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b or (a is not None and b is not None and torch.equal(a.cpu(), b.cpu()))
 
 
 def _one(

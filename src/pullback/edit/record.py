@@ -114,21 +114,30 @@ def record_edit(
     if mask is not None:
         tensors["mask"] = mask_at(mask, den.x_shape)
     write_safetensors(folder / TENSORS, tensors, {"format": FORMAT})
-    about = {name: getattr(direction, name) for name in ("space", "name", "index")}
     write_json(
         folder / RECORD,
         {
             "format": FORMAT,
-            "origin": dict(f.origin),
-            "guidance_scale": _guidance(cond),
-            "direction": {**about, "origin": dict(direction.origin)},
-            "scale": [float(each) for each in scale],
-            "options": dataclasses.asdict(options),
+            **asked(direction, scale, f=f, options=options, cond=cond),
             "tensors": hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest(),
             "frames": [digest_of_frame(frame) for frame in edited.x0],
         },
     )
     return edited
+
+
+def asked(
+    direction: Direction, scale: Sequence[float], *, f: NetworkFeatureMap, options: EditOptions, cond: Any
+) -> dict[str, Any]:
+    """Return the fields of ``edit.json`` that say what was asked for, apart from vector and mask."""
+    about = {name: getattr(direction, name) for name in ("space", "name", "index")}
+    return {
+        "origin": dict(f.origin),
+        "guidance_scale": _guidance(cond),
+        "direction": {**about, "origin": dict(direction.origin)},
+        "scale": [float(each) for each in scale],
+        "options": dataclasses.asdict(options),
+    }
 
 
 def replay_edit(folder: str | Path, den: Denoiser, *, frames: Sequence[int] | None = None, cond: Any = None) -> Replay:
