@@ -102,10 +102,13 @@ def test_figures_share_their_bases(folder):
 def test_errors_say_what_to_do(model, tmp_path):
     with pytest.raises(OptionError, match=r"a figure among .*; got 'magic'"):
         chosen(["magic"])
-    with pytest.raises(OptionError, match="at least 3 samples"):
-        Size(2, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
-    with pytest.raises(OptionError, match="falling shares of T"):
-        Size(3, 2, 2, 2, 1, 1, 2, (0.4, 0.8), 4, 2)
+    with pytest.raises(
+        OptionError, match=r"num_samples >= 3, num_held_out >= 2; got Size\(.*; quick, default and paper"
+    ):
+        Size(2, 1, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
+    for shares in ((0.4, 0.8), (0.8, 0.8), (0.8,), (1.2, 0.4), (0.4, 0.0)):
+        with pytest.raises(OptionError, match="two or more falling shares of T"):
+            Size(3, 2, 2, 2, 1, 1, 2, shares, 4, 2)
     with pytest.raises(FileFormatError, match="a CSV file of a figure"):
         write_page(tmp_path)
     (tmp_path / "analysis.json").write_text('{"figures": {"psd": 3}}')

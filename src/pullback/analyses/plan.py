@@ -19,7 +19,7 @@ BATCH = 8
 
 
 def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path) -> str:
-    """What is going to be computed, and how long it takes at most: bases that figures share are counted once each.
+    """What is going to be computed, and how long it takes at most: bases that figures share count for each of them.
 
     Args:
         model: The model.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from pullback.errors import OptionError
@@ -17,13 +18,13 @@ class Size:
 
     Attributes:
         num_samples: Samples whose bases are compared or averaged, >= 3.
-        num_held_out: Samples that took no part.
+        num_held_out: Samples that took no part, >= 2.
         num_pairs: Pairs of latents that paths join.
         num_segments: Segments of a path.
         num_shown: Directions with pictures.
         num_people: Samples in a row of pictures.
         rank: Directions of a basis.
-        t_fractions: Shares of T, falling.
+        t_fractions: Shares of T, falling, from at most 1 to above 0.
         num_steps: DDIM steps of a whole walk.
         num_read: Samples whose edits the oracle reads, where factors are known.
 
@@ -47,10 +48,13 @@ class Size:
     num_read: int
 
     def __post_init__(self) -> None:
-        falling = sorted(self.t_fractions, reverse=True) == list(self.t_fractions) and len(set(self.t_fractions)) > 1
-        if self.num_samples < 3 or self.num_pairs < 2 or self.num_segments < 2 or self.num_read < 2 or not falling:
+        least = {"num_samples": 3, "num_held_out": 2, "num_pairs": 2, "num_segments": 2, "num_read": 2}
+        least |= dict.fromkeys(("num_shown", "num_people", "rank", "num_steps"), 1)
+        small = [name for name, value in least.items() if getattr(self, name) < value]
+        is_falling = len(self.t_fractions) > 1 and all(1 >= a > b > 0 for a, b in pairwise(self.t_fractions))
+        if small or not is_falling:
             raise OptionError(
-                wanted="at least 3 samples, 2 pairs, 2 segments, 2 read samples, and falling shares of T",
+                wanted=", ".join(f"{name} >= {least[name]}" for name in small) or "two or more falling shares of T",
                 got=f"{self}",
                 hint="quick, default and paper are sizes that work",
             )

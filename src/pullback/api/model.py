@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from pullback.directions.types import Direction
 from pullback.edit.apply import Method, NormaliseOption, edit
 from pullback.errors import MismatchError, OptionError
 from pullback.models import Denoiser, invert, load_denoiser
+from pullback.models.ddim import FIXED_POINT_ITERATIONS
+from pullback.models.layers import pool_of
 from pullback.models.load import Source
 from pullback.models.multistep import picture_steps
-from pullback.types import Pool
 
-FIXED_POINT_ITERATIONS = 3
 DEFAULT_SCALES = (-8.0, -4.0, 0.0, 4.0, 8.0)
 
 
@@ -154,22 +154,3 @@ def load(source: Source, *, device: torch.device | str = "cpu", dtype: torch.dty
     if isinstance(found, Model):
         return found
     return Model(**{each.name: getattr(found, each.name) for each in fields(found) if each.init})
-
-
-def pool_of(name: str) -> Pool:
-    """Returns the pooling that records call ``name``: "none", "sum", or "sum2" for ("sum", 2).
-
-    Raises:
-        OptionError: If there is no such pooling.
-
-    Example:
-        >>> pool_of("sum2")
-        ('sum', 2)
-    """
-    kinds: dict[str, Literal["none", "sum"]] = {"none": "none", "sum": "sum"}
-    if name in kinds:
-        return kinds[name]
-    size = name.removeprefix("sum")
-    if name.startswith("sum") and size.isdecimal() and int(size) > 0:
-        return ("sum", int(size))
-    raise OptionError(wanted='pool "none", "sum" or "sum2"', got=repr(name), hint="none keeps the whole feature")

@@ -40,7 +40,8 @@ class Estimate:
         directions: At most as many as were asked for.
         f: The map whose ``J^T u`` makes a direction of H one of X at a sample. Directions of X do not need it.
         cost: What they took.
-        bases: Local bases that they were made from, empty for methods without Jacobian.
+        bases: Local bases that they were made from, empty for methods without Jacobian. Those of ``"decoder"``
+            have u and v changed over: u is what lives in H.
     """
 
     directions: tuple[Direction, ...]

@@ -19,9 +19,9 @@ from pullback.edit.scale import typical_distance
 from pullback.errors import MismatchError, OptionError, PullbackError
 from pullback.files import read_safetensors, write_atomic
 from pullback.models import Denoiser, NetworkFeatureMap, denoise, invert
+from pullback.models.ddim import FIXED_POINT_ITERATIONS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-FIXED_POINT_ITERATIONS = 3
 
 
 @dataclass(frozen=True)

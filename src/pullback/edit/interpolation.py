@@ -10,8 +10,7 @@ from pullback.geometry.between import PathKind, path_between
 from pullback.geometry.lengths import BasisAt
 from pullback.geometry.transport import Inverse
 from pullback.models import Denoiser, NetworkFeatureMap, denoise, invert
-
-FIXED_POINT_ITERATIONS = 3
+from pullback.models.ddim import FIXED_POINT_ITERATIONS
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import Tensor
 from pullback.edit.vectors import vectors_at
 from pullback.errors import OptionError
 from pullback.models import Denoiser
+from pullback.models.ddim import posterior_std
 from pullback.models.schedule import Time
 from pullback.types import FeatureMap
 
@@ -84,7 +85,7 @@ def denoise_boosted(
     for index, (here, there) in enumerate(steps):
         x0, eps = den.x0_and_eps(x, here, cond)
         alpha, sigma = den.amounts(there)
-        fresh = _posterior_std(*den.amounts(here), alpha, sigma) if index >= first_boosted else 0.0
+        fresh = posterior_std(*den.amounts(here), alpha, sigma) if index >= first_boosted else 0.0
         x = alpha * x0 + math.sqrt(sigma**2 - fresh**2) * eps
         if fresh > 0:
             x = x + fresh * torch.randn(den.x_shape, generator=generator).to(x)
@@ -114,7 +115,7 @@ def edit_in_window(
         t: Where the walk starts.
         direction: Of H or X.
         g: Length of each step; a number, or one for each latent.
-        f_at: The feature map at a timestep: ``lambda t: den.feature_map(t=t)``. Not asked for a direction of X.
+        f_at: The feature map at a timestep: ``lambda t: den.feature_map(t=t)``. For a direction of X, at t alone.
         window: Where to edit.
         num_steps: Steps of the walk.
         cond: Condition.
@@ -148,10 +149,3 @@ def edit_in_window(
         alpha, sigma = den.amounts(there)
         x = alpha * x0 + sigma * eps
     return x
-
-
-def _posterior_std(alpha: float, sigma: float, alpha_s: float, sigma_s: float) -> float:
-    """Return the deviation of x_s given x_t and x0, as DDPM has it."""
-    if sigma == 0:
-        return 0.0
-    return sigma_s * math.sqrt(max(0.0, 1 - (alpha * sigma_s / (alpha_s * sigma)) ** 2))

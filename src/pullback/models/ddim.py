@@ -17,6 +17,9 @@ from pullback.models.schedule import Time
 if TYPE_CHECKING:
     from pullback.models.denoiser import Denoiser
 
+FIXED_POINT_ITERATIONS = 3
+"""Of `invert` where a picture is edited: plain inversion errs by more than many an edit."""
+
 
 @torch.no_grad()
 def denoise(
@@ -68,14 +71,14 @@ def _step(
 ) -> Tensor:
     x0, eps = den.x0_and_eps(x, t, cond)
     (alpha, sigma), (alpha_s, sigma_s) = den.amounts(t), den.amounts(s)
-    fresh = eta * _posterior_std(alpha, sigma, alpha_s, sigma_s)
+    fresh = eta * posterior_std(alpha, sigma, alpha_s, sigma_s)
     x = alpha_s * x0 + math.sqrt(sigma_s**2 - fresh**2) * eps
     if fresh > 0:
         x = x + fresh * torch.randn(x.shape, generator=generator).to(x)
     return x
 
 
-def _posterior_std(alpha: float, sigma: float, alpha_s: float, sigma_s: float) -> float:
+def posterior_std(alpha: float, sigma: float, alpha_s: float, sigma_s: float) -> float:
     """Return the deviation of x_s given x_t and x0: ``sigma_s sqrt(1 - (alpha sigma_s / alpha_s sigma)^2)``."""
     if sigma == 0:
         return 0.0

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 TITLE = "Ours, its rivals, controls and the ceiling"
 CAPTION = (
     "Every method gives as many directions out of as much work, moved so that their mean effect is one standard "
-    "deviation, on samples that no method has seen. D@K: distinct factors found, beside the 99 % of its null (ticks). "
+    "deviation, on samples that no method has seen. Ours are the global directions of the run. "
+    "D@K: distinct factors found, beside the 99 % of its null (ticks). "
     "Purity: the largest share of an effect that is one factor. Transfer: how alike the effects are over samples. "
     "Locality: Gini coefficient of the change. Rotated is the matched control of ours: its own span, drawn at random. "
     "Random network: ours with random weights. Supervised: the ceiling, which is told the factors."
