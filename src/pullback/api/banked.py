@@ -14,7 +14,7 @@ from torch import Tensor
 from pullback.api.model import Model
 from pullback.api.settings import Report, Settings
 from pullback.bank import Bank, RunSettings, Unit
-from pullback.bank.bases import answers_of, basis_of, unit_of
+from pullback.bank.bases import answers_of, basis_of, plan_from, plan_record, unit_of
 from pullback.bank.request import made_from_seed
 from pullback.bank.unit import digest_of_latent, seed_of
 from pullback.directions import local_basis
@@ -53,10 +53,8 @@ def open_bank(folder: Path, plan: Plan) -> tuple[Bank, Plan]:
     Raises:
         MismatchError: If the bank does not keep bases whole.
     """
-    record = {name: getattr(plan, name) for name in ("jvp_engine", "vjp_engine", "chunk", "dtype")}
-    bank = Bank.make(folder, RunSettings(shard_size=8, plan=record))
-    kept = {name: value for name, value in bank.settings.plan.items() if name in record}
-    return bank, Plan.fixed(**kept) if kept else plan
+    bank = Bank.make(folder, RunSettings(shard_size=8, plan=plan_record(plan)))
+    return bank, plan_from(bank.settings.plan) if bank.settings.plan else plan
 
 
 def banked_bases(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pullback.bank.unit import Unit, digest_of_latent
 from pullback.bank.work import Answer
-from pullback.errors import FileFormatError, MismatchError
+from pullback.errors import FileFormatError, MismatchError, OptionError
 from pullback.geometry.plan import Plan, Products
 from pullback.types import FeatureMap, Origin
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SOLVER = "auto/1"
 """The algorithm of `local_basis` with method "auto". Its number goes up with every change that changes its answers."""
 _NAMES = ("weights", "config", "layer", "pool", "t", "condition")
+_PLAN = ("jvp_engine", "vjp_engine", "chunk", "dtype")
 _TENSORS = ("u", "s", "v", "residual", "s_next", "is_verified")
 
 
@@ -73,7 +74,7 @@ def answers_of(units: Sequence[Unit], x: Tensor, basis: TangentBasis) -> list[An
             "jvp": sample.products.jvp,
             "vjp": sample.products.vjp,
             "krylov_bytes": sample.krylov_bytes,
-            "plan": [plan.jvp_engine, plan.vjp_engine, plan.chunk, plan.dtype],
+            "plan": list(plan_record(plan).values()),
         }
         answers.append(Answer(dataclasses.replace(unit, x=digest_of_latent(latent)), tensors, facts))
     return answers
@@ -94,9 +95,10 @@ def basis_of(answer: Answer, f: FeatureMap) -> TangentBasis:
     shapes = {"u": (k, dim_h), "s": (k,), "v": (k, *f.x_shape), "residual": (k,), "s_next": (), "is_verified": ()}
     wrong = [name for name in _TENSORS if name not in tensors or tuple(tensors[name].shape) != shapes[name]]
     try:
-        plan, products = Plan.fixed(**_plan_of(facts["plan"])), Products(int(facts["jvp"]), int(facts["vjp"]))
+        plan = plan_from(dict(zip(_PLAN, facts["plan"], strict=True)))
+        products = Products(int(facts["jvp"]), int(facts["vjp"]))
         method, krylov_bytes = str(facts["method"]), int(facts["krylov_bytes"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, FileFormatError) as error:
         wrong.append(f"facts ({error})")
         plan, products, method, krylov_bytes = Plan.fixed(), Products(), "", 0
     if wrong:
@@ -116,6 +118,25 @@ def basis_of(answer: Answer, f: FeatureMap) -> TangentBasis:
     )
 
 
-def _plan_of(record: Sequence[Any]) -> dict[str, Any]:
-    names = ("jvp_engine", "vjp_engine", "chunk", "dtype")
-    return dict(zip(names, record, strict=True))
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """What determines the bits of products, for ``run.json``: times left out."""
+    return {name: getattr(plan, name) for name in _PLAN}
+
+
+def plan_from(record: Mapping[str, Any]) -> Plan:
+    """The plan of a ``run.json``, whose threads are its workers' business.
+
+    Raises:
+        FileFormatError: If it is none.
+    """
+    threads = record.get("threads", 0)
+    try:
+        if type(threads) is not int or threads < 0:
+            raise ValueError(f"threads {threads!r}")
+        return Plan.fixed(**{name: value for name, value in record.items() if name != "threads"})
+    except (TypeError, ValueError, OptionError) as error:
+        raise FileFormatError(
+            wanted=f"a plan of {', '.join(_PLAN)} and threads",
+            got=str(error)[:200],
+            hint="restore run.json from a copy",
+        ) from error

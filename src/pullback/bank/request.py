@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pullback.bank.bases import answers_of, unit_of
+from pullback.bank.bases import answers_of, plan_from, plan_record, unit_of
 from pullback.bank.unit import Unit, seed_of
 from pullback.bank.work import Answer
 from pullback.errors import FileFormatError, MismatchError, OptionError
-from pullback.geometry.plan import Plan
-from pullback.types import Pool
 
 if TYPE_CHECKING:
     from pullback.models import Denoiser, NetworkFeatureMap
@@ -59,6 +57,9 @@ class Request:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "t_fractions", tuple(float(t) for t in self.t_fractions))
+        for name in ("model", "weights", "layer", "pool", "prompt", "dtype"):
+            if type(getattr(self, name)) is not str:
+                raise OptionError(wanted=f"{name} as text", got=repr(getattr(self, name)), hint="see --help")
         for name, least in (("num_samples", 1), ("first_seed", 0), ("rank", 1), ("num_steps", 1)):
             if type(getattr(self, name)) is not int or getattr(self, name) < least:
                 raise OptionError(
@@ -140,9 +141,9 @@ class BasisWork:
                 hint="use another folder for another checkpoint",
             )
         self.model, self.request = model, request
-        self.plan = Plan.fixed(**{name: value for name, value in plan.items() if name != "threads"}) if plan else None
+        self.plan = plan_from(plan) if plan else None
         if plan.get("threads"):
-            torch.set_num_threads(int(plan["threads"]))
+            torch.set_num_threads(plan["threads"])
         self.cond = model.cond(prompt=request.prompt) if request.prompt else None
         self._maps: dict[float, NetworkFeatureMap] = {}
 
@@ -156,9 +157,15 @@ class BasisWork:
             for seed in range(request.first_seed, request.first_seed + request.num_samples):
                 yield dataclasses.replace(first, made={**made, "seed": seed})
 
+    def first_map(self) -> NetworkFeatureMap:
+        """The map at the first t."""
+        return self.feature_map(float(self.model.schedule.timestep(self.request.t_fractions[0])))
+
     def feature_map(self, t: float) -> NetworkFeatureMap:
         """The map at one t, made once."""
         if t not in self._maps:
+            from pullback.models.layers import pool_of
+
             pool, layer = pool_of(self.request.pool), self.request.layer or None
             time = self.model.schedule.check(int(t) if t.is_integer() else t)
             self._maps[t] = self.model.feature_map(t=time, layer=layer, pool=pool, cond=self.cond)
@@ -180,13 +187,11 @@ def measured_plan(work: BasisWork, *, group: int, threads: int = 0) -> dict[str,
     """The fastest plan on this device, as it goes into ``run.json``: times left out."""
     from pullback.geometry import measure_plan
 
-    request = work.request
-    f = work.feature_map(float(work.model.schedule.timestep(request.t_fractions[0])))
+    request, f = work.request, work.first_map()
     seeds = range(request.first_seed, request.first_seed + min(group, request.num_samples))
     x = work.model.sample_latent(t=f.t, seeds=seeds, num_steps=1, cond=work.cond)
     plan = measure_plan(f, x, generator=torch.Generator().manual_seed(0))
-    names = ("jvp_engine", "vjp_engine", "chunk", "dtype")
-    return {**{name: getattr(plan, name) for name in names}, "threads": threads}
+    return {**plan_record(plan), "threads": threads}
 
 
 def made_from_seed(model: Denoiser, f: NetworkFeatureMap, *, num_steps: int) -> dict[str, str | int]:
@@ -206,23 +211,7 @@ def schedule_digest(schedule: Schedule) -> str:
     return digest_of([[float(t), schedule.alpha(t), schedule.sigma(t)] for t in times])
 
 
-def pool_of(name: str) -> Pool:
-    """The pooling that records call ``name``: "none", "sum", or "sum2" for ("sum", 2).
-
-    Raises:
-        OptionError: If there is none.
-    """
-    size = name.removeprefix("sum")
-    if name == "none":
-        return "none"
-    if name == "sum":
-        return "sum"
-    if name.startswith("sum") and size.isdecimal() and int(size) > 0:
-        return ("sum", int(size))
-    raise OptionError(wanted='pool "none", "sum" or "sum2"', got=repr(name), hint="none keeps the whole feature")
-
-
 def dims_of(work: BasisWork) -> tuple[int, int]:
     """D and N."""
-    f = work.feature_map(float(work.model.schedule.timestep(work.request.t_fractions[0])))
+    f = work.first_map()
     return math.prod(f.h_shape), math.prod(f.x_shape)

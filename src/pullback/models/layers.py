@@ -144,3 +144,23 @@ def check_pool(pool: Pool) -> str:
         OptionError: If it is unknown.
     """
     return pool if isinstance(pool, str) and pool in ("none", "sum") else f"sum{pool_window(pool)}"
+
+
+def pool_of(name: str) -> Pool:
+    """Return the pooling that records call ``name``, as `check_pool` does.
+
+    Raises:
+        OptionError: If there is none.
+
+    Example:
+        >>> pool_of("sum2")
+        ('sum', 2)
+    """
+    if name == "none":
+        return "none"
+    if name == "sum":
+        return "sum"
+    size = name.removeprefix("sum")
+    if name.startswith("sum") and size.isdecimal() and int(size) > 0:
+        return ("sum", int(size))
+    raise OptionError(wanted='pool "none", "sum" or "sum2"', got=repr(name), hint="none keeps the whole feature")
