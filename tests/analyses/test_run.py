@@ -92,6 +92,18 @@ def test_a_killed_run_goes_on_with_the_figure_it_was_at(model, tmp_path, monkeyp
     assert list(record_of(tmp_path)["figures"]) == ["psd", "spectra"]
 
 
+def test_figures_of_another_model_are_not_on_the_page(model, tmp_path):
+    analyze(model, tmp_path, size=TINY, only=["samples", "spectra"])
+    other = pullback.load(toy_denoiser(seed=1))
+    page = analyze(other, tmp_path, size=TINY, only=["samples"]).read_text()
+    assert "id='samples'" in page
+    assert "id='spectra'" not in page
+    assert (tmp_path / "spectra.csv").exists()
+    again = analyze(other, tmp_path, size=TINY, only=["spectra"]).read_text()
+    assert "id='samples'" in again
+    assert "id='spectra'" in again
+
+
 def test_figures_share_their_bases(folder):
     """The spectra ask for the bases of psd, and finds them all in the bank."""
     figures = record_of(folder)["figures"]

@@ -22,11 +22,15 @@ MAX_ROWS = 40
 def write_page(out: Path) -> Path:
     """Draws every figure whose CSV is in the folder, and writes ``analysis.html`` beside them.
 
+    Where there is a record, only the figures that it tells of: another model's tables may lie beside them.
+
     Raises:
         FileFormatError: If there is no CSV of a figure, or one is damaged.
     """
-    record = json.loads((out / "analysis.json").read_text()) if (out / "analysis.json").exists() else {"figures": {}}
-    names = [name for name in ORDER if (out / f"{name}.csv").exists()]
+    path = out / "analysis.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"figures": {}}
+    wanted = [name for name in ORDER if name in record["figures"]] if path.exists() else ORDER
+    names = [name for name in wanted if (out / f"{name}.csv").exists()]
     if not names:
         raise FileFormatError(
             wanted=f"a CSV file of a figure in {out}", got="none", hint="run `pullback analyze --out DIR` first"

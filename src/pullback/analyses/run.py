@@ -68,7 +68,9 @@ def analyze(
         progress=progress,
     )
     record = read_record(out)
-    record |= {"model": model.name, "version": pullback.__version__}
+    if record.get("weights", model.digest) != model.digest:
+        record = {"figures": {}}  # of another model: its tables stay, but have no place on this one's page
+    record |= {"model": model.name, "weights": model.digest, "version": pullback.__version__}
     for name in names:
         key = _key(context, name)
         kept = record["figures"].get(name, {})
