@@ -153,6 +153,46 @@ def test_another_checkpoint_or_option_is_refused_by_name(
     assert "same storage: u='none'" in failing(capsys, "run", folder, "--keep-u", "none")
 
 
+@pytest.mark.parametrize("option", ["--group", "--shard-size", "--threads"])
+def test_another_plan_than_the_one_begun_with_is_refused_not_passed_over(
+    option: str, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = failing(capsys, "run", made, option, 7)
+    assert f"a bank with {option[2:].replace('-', '_')}=7" in told
+
+
+def test_a_rank_that_the_feature_has_not_got_is_refused_before_a_bank_is_made(
+    toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = failing(capsys, "run", tmp_path / "bank", "--model", toy_folder, *SMALL, "--rank", 10**6)
+    assert "rank of at most min(D, N)" in told
+    assert not (tmp_path / "bank").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("plan", {"foo": 1}),
+        ("plan", {"chunk": "x"}),
+        ("plan", {"jvp_engine": "x"}),
+        ("plan", {"threads": "x"}),
+        ("plan", {"threads": -1}),
+        ("request", {"model": 5}),
+        ("request", {"layer": 5}),
+        ("request", {"weights": 5}),
+        ("request", {"t_fractions": "x"}),
+    ],
+)
+def test_a_run_file_with_another_plan_or_request_is_refused_by_name(
+    part: str, change: dict[str, object], made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "bank"))
+    record = json.loads((folder / "run.json").read_text())
+    record[part].update(change)
+    (folder / "run.json").write_text(json.dumps(record))
+    assert f"error: wanted a {part}" in failing(capsys, "run", folder)
+
+
 def test_the_same_model_may_lie_elsewhere(
     made: Path, toy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +215,10 @@ def test_the_same_model_may_lie_elsewhere(
         (("verify", "none"), "a bank, a folder with run.json"),
         (("merge", "none", "neither"), "a bank, a folder with run.json"),
         (("run", "none", "--model", "portraits", "--samples", "0"), "num_samples of at least 1"),
+        (("run", "none", "--model", "portraits", "--device", "abacus"), "a device of this machine"),
+        (("run", "none", "--model", "portraits", "--threads", "-1"), "threads of at least 0"),
+        (("run", "none", "--model", "portraits", "--t-fractions", "x"), "such as --t-fractions 0.8,0.5"),
+        (("verify", "none", "--spot", "1", "--device", "abacus"), "a device of this machine"),
     ],
 )
 def test_wrong_requests_are_said_so(
@@ -199,6 +243,27 @@ def test_a_sketch_says_how_wrong_its_distances_are(
     told = capsys.readouterr().err
     assert "sketch    32 of D: distances of 3 bases are off by at most " in told
     assert "5 units computed, 3 were there" in told
+
+
+def test_a_first_unit_that_fails_does_not_end_a_run_of_sketches(
+    toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pullback.bank.request import BasisWork
+    from pullback.bank.storage import Storage
+
+    compute = BasisWork.compute
+
+    def poisoned(self, units, /):
+        if units[0].made["seed"] == 0 and units[0].t == 800:
+            raise RuntimeError("poison")
+        return compute(self, units)
+
+    monkeypatch.setattr(BasisWork, "compute", poisoned)
+    monkeypatch.setattr(Storage, "__init__", _with_dim(Storage.__init__, 32))
+    assert main(["bank", "run", str(tmp_path), "--model", str(toy_folder), *SMALL, "--keep-u", "sketch"]) == 0
+    told = capsys.readouterr().err
+    assert "distances of 2 bases are off by at most " in told
+    assert "5 units computed, 3 were there, 1 set aside" in told
 
 
 def _with_dim(init, dim: int):  # the toy's h is small: sketch it further than anyone would

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pullback.cli.analyze_options import Analyze
-from pullback.cli.discover import device_of
+from pullback.cli.loading import loaded
 from pullback.cli.terminal import Bars, hint, log, out
 from pullback.errors import OptionError
 
@@ -24,16 +24,10 @@ def run_analyze(options: Analyze) -> None:
     names = chosen([name for name in options.only.split(",") if name])
     size: SizeName = "quick" if options.quick else "paper" if options.paper else "default"
 
-    import torch
-
     from pullback.analyses.plan import plan_text
     from pullback.analyses.run import analyze
-    from pullback.api import load
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    log(f"loading {options.model}")
-    model = load(options.model, device=device_of(options.device))
+    model = loaded(options.model, device=options.device, threads=options.threads)
     log(plan_text(model, names, SIZES[size], options.out))
     with Bars() as progress:
         page = analyze(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pullback.cli.bank_options import BankLs, BankMerge, BankOptions, BankRun, BankShow, BankVerify
+from pullback.cli.loading import device_of
 from pullback.cli.terminal import hint, log, out
 from pullback.errors import OptionError
 
@@ -97,6 +98,8 @@ def run_verify(options: BankVerify) -> int:
     from pullback.bank import Bank
     from pullback.bank.verify import verify_bank
 
+    if options.spot:
+        device_of(options.device)
     bank = Bank.open(options.folder)
     verdict = verify_bank(bank, clean=options.clean)
     for name, reason in verdict.refused.items():

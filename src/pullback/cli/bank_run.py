@@ -6,8 +6,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pullback.cli.bank_options import BankRun
+from pullback.cli.loading import device_of, use_threads
 from pullback.cli.terminal import Bars, hint, log, out
-from pullback.errors import OptionError
+from pullback.errors import MismatchError, OptionError
 
 if TYPE_CHECKING:
     from pullback.bank import Bank
@@ -25,12 +26,14 @@ def run_run(options: BankRun) -> int:
     from pullback.bank.request import ModelWork
 
     part = Part.parse(options.shard)
+    device_of(options.device)  # which refuses what is not there before anything is loaded
     bank, work = _begun(options)
     make_work = ModelWork(work.request, bank.settings.plan, options.device)
     log(plan_text(bank, work))
-    _tell_sketch_error(bank, work)
     try:
+        failed = _tell_sketch_error(bank, work, options.retries)
         tally = _computed(options, bank, work, make_work, part)
+        tally.failed += failed
     except KeyboardInterrupt:
         log("\nstopped; what was computed is kept")
         hint(f"`pullback bank run {options.folder}` goes on from there")
@@ -44,6 +47,7 @@ def run_run(options: BankRun) -> int:
 
 def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
     """The bank and a loaded model: of the options for a new folder, of run.json for one that was begun."""
+    from pullback.api.finder import check_rank
     from pullback.bank import Bank, RunSettings, Storage
     from pullback.bank.request import BasisWork, ModelWork, measured_plan
     from pullback.bank.settings import NAME
@@ -51,8 +55,10 @@ def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
     if (options.folder / NAME).exists():
         return _gone_on(options)
     request = request_of(options)
+    use_threads(options.threads)  # before the plan is measured
     log(f"loading {request.model}")
     work = ModelWork(request, {}, options.device)()
+    check_rank(work.first_map(), request.rank)
     request = replace(request, weights=work.model.digest)
     settings = RunSettings(
         storage=Storage(u=options.keep_u, v=options.keep_v),
@@ -72,6 +78,7 @@ def _gone_on(options: BankRun) -> tuple[Bank, BasisWork]:
     from pullback.bank.request import ModelWork, request_from
 
     bank = Bank.open(options.folder)
+    _refuse_other_plan(options, bank)
     begun = request_from(bank.settings.request)
     kept = {f"keep_{name}": getattr(bank.settings.storage, name) for name in ("u", "v")}
     given = {name: getattr(options, name) for name in kept if getattr(options, name) != getattr(BankRun, name)}
@@ -84,6 +91,19 @@ def _gone_on(options: BankRun) -> tuple[Bank, BasisWork]:
     request = replace(begun, model=options.model or begun.model)
     log(f"going on with {options.folder}; loading {request.model}")
     return bank, ModelWork(request, bank.settings.plan, options.device)()  # which refuses another checkpoint
+
+
+def _refuse_other_plan(options: BankRun, bank: Bank) -> None:
+    settings = bank.settings
+    begun = {"shard_size": settings.shard_size, "group": settings.group, "threads": settings.plan.get("threads", 0)}
+    for name, value in begun.items():
+        given = getattr(options, name)
+        if given not in (value, getattr(BankRun, name)):
+            raise MismatchError(
+                wanted=f"a bank with {name}={given}",
+                got=f"{bank.folder} with {name}={value}",
+                hint="leave the option out: a run keeps to the plan that it was begun with",
+            )
 
 
 def request_of(options: BankRun) -> Request:
@@ -105,7 +125,7 @@ def request_of(options: BankRun) -> Request:
         model=options.model,
         num_samples=options.samples,
         first_seed=options.first_seed,
-        t_fractions=scales_of(options.t_fractions),
+        t_fractions=scales_of(options.t_fractions, example="--t-fractions 0.8,0.5"),
         layer=options.layer,
         pool=options.pool,
         prompt=options.prompt,
@@ -143,7 +163,13 @@ def _computed(options: BankRun, bank: Bank, work: BasisWork, make_work: Any, par
             retries=options.retries,
         )
         return run_on_ray(
-            bank, work.units(), make_work, settings=settings, retry_failed=options.retry_failed, progress=progress
+            bank,
+            work.units(),
+            make_work,
+            settings=settings,
+            part=part,
+            retry_failed=options.retry_failed,
+            progress=progress,
         )
 
 
@@ -154,7 +180,8 @@ def plan_text(bank: Bank, work: BasisWork) -> str:
 
     request, settings = work.request, bank.settings
     dim_h, dim_x = dims_of(work)
-    each = settings.storage.bytes_per_unit(rank=request.rank, dim_h=dim_h, dim_x=dim_x)
+    item = 8 if request.dtype == "float64" else 4
+    each = settings.storage.bytes_per_unit(rank=request.rank, dim_h=dim_h, dim_x=dim_x, item=item)
     shares = ", ".join(f"{t:g}" for t in request.t_fractions)
     return "\n".join(
         (
@@ -169,24 +196,32 @@ def plan_text(bank: Bank, work: BasisWork) -> str:
     )
 
 
-def _tell_sketch_error(bank: Bank, work: BasisWork) -> None:
-    """Computes the first units of a new bank of sketches, says how wrong their distances are, and keeps them."""
+def _tell_sketch_error(bank: Bank, work: BasisWork, retries: int) -> list[str]:
+    """Computes the first units of a new bank of sketches, says how wrong their distances are, and keeps them.
+
+    Returns the keys of those that failed.
+    """
     from itertools import islice
 
-    from pullback.bank.driver import grouped
+    from pullback.bank.driver import Tally, attempt, grouped
     from pullback.bank.request import dims_of
     from pullback.bank.sketch import sketch_error
 
     storage = bank.settings.storage
     if storage.u != "sketch" or dims_of(work)[0] <= storage.sketch_dim or len(bank.reader()):
-        return
+        return []
     first: list[Any] = []
+    tally = Tally()
     with bank.writer("sketch") as writer:
         for group in islice(grouped(work.units(), bank.settings.group), NUM_SKETCHED):
-            first += work.compute(group)
-            writer.add(first[-len(group) :])
-    error = sketch_error([answer.tensors["u"] for answer in first[:NUM_SKETCHED]], storage.sketch_dim)
-    log(f"  sketch    {storage.sketch_dim} of D: distances of {NUM_SKETCHED} bases are off by at most {error:.2%}")
+            answers = attempt(work, group, retries=retries, writer=writer, tally=tally)
+            writer.add(answers)
+            first += answers
+    bases = [answer.tensors["u"] for answer in first[:NUM_SKETCHED]]
+    if len(bases) > 1:
+        error = sketch_error(bases, storage.sketch_dim)
+        log(f"  sketch    {storage.sketch_dim} of D: distances of {len(bases)} bases are off by at most {error:.2%}")
+    return tally.failed
 
 
 def device_name(name: str) -> str:
@@ -194,8 +229,6 @@ def device_name(name: str) -> str:
     import platform
 
     import torch
-
-    from pullback.cli.discover import device_of
 
     device = device_of(name)
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()

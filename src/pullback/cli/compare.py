@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from pullback.cli.bank_options import CompareOptions
+from pullback.cli.loading import loaded
 from pullback.cli.terminal import Bars, log, out
 
 PAGE, DATA, BANK = "compare.html", "compare.json", "bank"
@@ -15,21 +16,14 @@ def run_compare(options: CompareOptions) -> None:
     """Compares, prints where the page is."""
     from pullback.cli.edit import scales_of
 
-    t_fractions = scales_of(options.t_fractions)
-    import torch
-
-    from pullback.api import load
+    t_fractions = scales_of(options.t_fractions, example="--t-fractions 0.8,0.5")
     from pullback.api.compare import compare
     from pullback.api.discovery import staged
     from pullback.api.model import pool_of
-    from pullback.cli.discover import device_of
     from pullback.files import write_atomic, write_json
     from pullback.measure.compare_page import PageStep, compare_page, verdict
 
-    models = []
-    for source in (options.a, options.b):
-        log(f"loading {source}")
-        models.append(load(source, device=device_of(options.device), dtype=getattr(torch, options.dtype)))
+    models = [loaded(source, device=options.device, dtype=options.dtype) for source in (options.a, options.b)]
     with staged(options.out) as stage, Bars() as progress:
         steps = compare(
             *models,

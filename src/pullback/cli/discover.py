@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pullback.api.settings import PageSettings, Settings
+from pullback.cli.loading import loaded
 from pullback.cli.options import Discover
 from pullback.cli.terminal import Bars, hint, log, out
 from pullback.errors import OptionError
@@ -24,15 +25,10 @@ def run_discover(options: Discover) -> None:
 
     with staged(options.out):  # a folder that cannot be written to is found out before the long work
         pass
-    import torch
-
-    from pullback.api import discover, forecast, load, make_report
+    from pullback.api import discover, forecast, make_report
     from pullback.api.contest import comparison_rows, contest
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    log(f"loading {options.model}")
-    model = load(options.model, device=device_of(options.device), dtype=getattr(torch, options.dtype))
+    model = loaded(options.model, device=options.device, dtype=options.dtype, threads=options.threads)
     cond = model.cond(prompt=options.prompt) if options.prompt else None
     rivals = contest_of(options, model)
     expected = forecast(model, settings, page, cond=cond)
@@ -142,24 +138,6 @@ def _quick(options: Discover) -> dict[str, int]:
         given = getattr(options, name)
         chosen[name] = small if options.quick and given == getattr(Discover, name) else given
     return chosen
-
-
-def device_of(name: str) -> Any:
-    """Returns the torch device called ``name``.
-
-    Raises:
-        OptionError: If there is no such device here.
-    """
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise OptionError(
-            wanted="a device of this machine", got=f"{name!r}: {str(error).splitlines()[0]}", hint="cpu is always there"
-        ) from error
-    return device
 
 
 def command_of(options: Discover) -> str:

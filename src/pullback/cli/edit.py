@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from pullback.cli.discover import device_of
+from pullback.cli.loading import loaded
 from pullback.cli.options import Edit
-from pullback.cli.terminal import hint, log, out
+from pullback.cli.terminal import hint, out
 from pullback.errors import OptionError
 
 if TYPE_CHECKING:
@@ -35,15 +35,11 @@ def run_edit(options: Edit) -> None:
 
     directions, report = load_discovery(options.folder)
     direction = pick(directions, options.direction)
-    import torch
-
-    from pullback.api import load
     from pullback.files import write_atomic
     from pullback.measure.report_frames import contact_sheet
 
     source = options.model or report.model
-    log(f"loading {source}")
-    model = load(source, device=device_of(options.device), dtype=getattr(torch, options.dtype))
+    model = loaded(source, device=options.device, dtype=options.dtype)
     prompt = report.settings.get("prompt")
     cond = model.cond(prompt=str(prompt)) if prompt else None
     seed = None if picture is not None else seed_of(options, report)
@@ -67,8 +63,8 @@ def run_edit(options: Edit) -> None:
     out(str(target))
 
 
-def scales_of(text: str) -> tuple[float, ...]:
-    """Returns the numbers of "-2,-1,0,1,2".
+def scales_of(text: str, *, example: str = "--scale -8,-4,0,4,8") -> tuple[float, ...]:
+    """Returns the numbers of "-2,-1,0,1,2"; an error shows the example.
 
     Raises:
         OptionError: If something is not a finite number, or there are none or too many.
@@ -79,7 +75,7 @@ def scales_of(text: str) -> tuple[float, ...]:
         scales = ()
     if not 0 < len(scales) <= MAX_SCALES or not all(map(math.isfinite, scales)):
         raise OptionError(
-            wanted=f"1 to {MAX_SCALES} numbers with commas between", got=repr(text), hint="such as --scale -8,-4,0,4,8"
+            wanted=f"1 to {MAX_SCALES} numbers with commas between", got=repr(text), hint=f"such as {example}"
         )
     return scales
 
