@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pullback.api import load
 from pullback.api.compare import compare
 from pullback.api.model import Model
-from pullback.errors import OptionError, ShapeError
+from pullback.errors import MismatchError, OptionError, RankError, ShapeError
 from pullback.geometry import Plan
 from pullback.measure.compare import angles_between, responses
 from pullback.models import VPSchedule, toy_denoiser, wrap_module
@@ -138,6 +138,23 @@ def test_a_second_comparison_computes_no_basis(model: Model, tmp_path: Path) -> 
 def test_latents_of_other_shapes_are_refused(model: Model) -> None:
     with pytest.raises(ShapeError, match=r"two models with latents \(3, 4, 4\); got \(1, 4, 4\)"):
         compare(model, gaussian_denoiser(), **settings())
+
+
+def test_models_of_another_noise_schedule_are_refused(model: Model) -> None:
+    other = planted(FULL)
+    other.schedule = VPSchedule.from_betas(torch.linspace(1e-4, 0.03, 1000))
+    with pytest.raises(MismatchError, match=r"as much signal and noise at t/T 0\.8, .*; got .*; what A makes"):
+        compare(model, other, **settings())
+
+
+@pytest.mark.parametrize(("changes", "error"), [({"num_samples": 1}, OptionError), ({"rank": 0}, RankError)])
+def test_what_cannot_be_compared_is_refused_before_any_work(
+    changes: dict, error: type[Exception], model: Model
+) -> None:
+    before = model.num_calls
+    with pytest.raises(error):
+        compare(model, model, **settings(**changes))
+    assert model.num_calls == before
 
 
 def test_responses_of_planted_gains() -> None:

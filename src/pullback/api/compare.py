@@ -18,7 +18,7 @@ from pullback.api.settings import Report, silent
 from pullback.bank.bases import unit_of
 from pullback.directions import Direction, global_directions
 from pullback.edit import typical_distance
-from pullback.errors import ShapeError
+from pullback.errors import MismatchError, OptionError, RankError, ShapeError
 from pullback.geometry import JacobianAt, Plan, TangentBasis, measure_plan
 from pullback.measure.compare import Angles, Response, angles_between, own_response, responses
 from pullback.models import NetworkFeatureMap
@@ -27,6 +27,8 @@ from pullback.types import Pool
 
 PICTURE_SCALES = (-8.0, 0.0, 8.0)
 NUM_PICTURED, NUM_PEOPLE = 3, 4
+SCHEDULE_TOLERANCE = 1e-3
+"""Of the amounts of signal and noise at one t: schedules are rounded differently, and no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,14 +108,13 @@ def compare(
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
+        OptionError: If there are fewer than two samples.
         ShapeError: If latents of the two models differ in shape.
-        RankError: If a feature has fewer than ``rank`` dimensions.
+        MismatchError: If they hold another amount of signal or noise at a t.
+        RankError: If a feature has fewer than ``rank`` dimensions, or the rank is below 1.
     """
     a, b = (each if isinstance(each, Model) else load(each) for each in (a, b))
-    if a.x_shape != b.x_shape:
-        raise ShapeError(
-            wanted=f"two models with latents {a.x_shape}", got=str(b.x_shape), hint="compare models of one data size"
-        )
+    _check(a, b, t_fractions=t_fractions, num_samples=num_samples, rank=rank)
     seeds = range(seed, seed + num_samples)
     steps = []
     for t_fraction in t_fractions:
@@ -126,6 +127,27 @@ def compare(
         walk = max(1, round(num_steps * t_fraction)) if with_pictures else 0
         steps.append(_step((a, b), maps, work, walk))
     return steps
+
+
+def _check(a: Model, b: Model, *, t_fractions: Sequence[float], num_samples: int, rank: int) -> None:
+    """Refuses what could not be compared, before anything slow begins."""
+    if num_samples < 2:
+        raise OptionError(wanted="two samples or more", got=str(num_samples), hint="raise --samples")
+    if rank < 1:
+        raise RankError(wanted="a rank of at least 1", got=str(rank), hint="10 is usual")
+    if a.x_shape != b.x_shape:
+        raise ShapeError(
+            wanted=f"two models with latents {a.x_shape}", got=str(b.x_shape), hint="compare models of one data size"
+        )
+    for t_fraction in t_fractions:
+        times = [(model.schedule, model.schedule.timestep(t_fraction)) for model in (a, b)]
+        ours, theirs = ((schedule.alpha(t), schedule.sigma(t)) for schedule, t in times)
+        if not np.allclose(ours, theirs, rtol=SCHEDULE_TOLERANCE, atol=SCHEDULE_TOLERANCE):
+            raise MismatchError(
+                wanted=f"as much signal and noise at t/T {t_fraction:g}, {ours[0]:.4f} and {ours[1]:.4f}",
+                got=f"{theirs[0]:.4f} and {theirs[1]:.4f}",
+                hint="what A makes is no latent of B at that t; compare models of one noise schedule",
+            )
 
 
 @dataclass(frozen=True, eq=False)
