@@ -72,6 +72,14 @@ def test_the_null_of_many_paths_is_drawn_from_some_of_their_points(context, monk
     assert seen == [24, 8]
 
 
+def test_the_claim_about_local_directions_is_answered_by_local_ones(context):
+    outcome = run(context, "local")
+    own, drawn = (column(outcome.rows, "purity", kind=kind) for kind in ("own", "random in span"))
+    assert [each.claim for each in outcome.findings] == ["local directions are semantic"]
+    assert outcome.findings[0].effect == pytest.approx((own - drawn).mean())
+    assert outcome.findings[0].num == outcome.num == 2
+
+
 def test_transport_keeps_every_direction_and_h_does_the_same(context):
     rows = run(context, "transport").rows
     assert column(rows, "retained") == pytest.approx([1.0] * len(rows), abs=1e-4)

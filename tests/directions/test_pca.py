@@ -34,6 +34,14 @@ def test_law30_incremental_pca_finds_a_planted_covariance_with_few_axes_kept():
         assert direction.s == pytest.approx(float(scales[i]), rel=0.05)
 
 
+def test_axes_along_which_h_does_not_vary_have_no_deviation():
+    """Samples on a line: as for the PCA in one piece, what follows its axis is arbitrary but unit."""
+    f, xs = LinearMap(torch.eye(3).double()), torch.arange(12.0).double()[:, None] * torch.tensor([3.0, 4.0, 0.0])
+    found = incremental_pca_of_h(f, xs.split(4), rank=2)
+    assert found[0].vector.tolist() == pytest.approx([0.6, 0.8, 0.0])
+    assert found[1].s == pytest.approx(0.0, abs=1e-9)
+
+
 def test_law30_axes_of_perturbations_approach_u_as_the_noise_falls_and_samples_grow():
     f = ConvMap(pool=True)
     x = latents((3, 8, 8), 1)[0]

@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 
 from pullback.analyses.catalogue import load_figure
+from pullback.analyses.context import BATCH
 from pullback.analyses.sizes import Size
 from pullback.api.cost import GUARD
 from pullback.api.model import Model
 from pullback.geometry import measure_plan
 from pullback.geometry.cost import best_block, expected_products, seconds_per_product
 from pullback.measure.report_text import counted, duration, size
-
-BATCH = 8
 
 
 def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path) -> str:

@@ -46,7 +46,7 @@ def incremental_pca_of_h(
     kept = 2 * rank + 10 if kept is None else kept
     if rank < 1 or kept < rank:
         raise OptionError(wanted="rank >= 1 and kept >= rank", got=f"{rank} and {kept}", hint="keep twice the rank")
-    mean, axes, num = torch.zeros(0), torch.zeros(0), 0
+    mean, s, axes, num = torch.zeros(0), torch.zeros(0), torch.zeros(0), 0
     for batch in batches:
         h = _features(f, batch)
         own = h.mean(0)
@@ -54,11 +54,11 @@ def incremental_pca_of_h(
             stack = h - own
         else:
             shift = math.sqrt(num * len(h) / (num + len(h))) * (mean - own)
-            stack = torch.cat([axes, h - own, shift[None]])
+            stack = torch.cat([s[:, None].to(axes) * axes, h - own, shift[None]])
         mean = own if num == 0 else (num * mean + len(h) * own) / (num + len(h))
         num += len(h)
-        _, s, right = row_svd(stack[None])
-        axes = s[0, :kept, None].to(right) * right[0, :kept]  # (kept, D)
+        _, *found = row_svd(stack[None])
+        s, axes = (each[0, :kept] for each in found)  # (kept,), (kept, D)
     largest = min(num - 1, math.prod(f.h_shape))
     if rank > largest:
         raise RankError(
@@ -67,7 +67,7 @@ def incremental_pca_of_h(
             hint="give more samples, or a lower rank",
         )
     origin = {**f.origin, "estimator": "incremental_pca", "num_samples": num}
-    return _directions(axes, torch.linalg.vector_norm(axes, dim=1) / math.sqrt(num - 1), rank, origin)
+    return _directions(axes, s / math.sqrt(num - 1), rank, origin)
 
 
 def pca_of_perturbed(
@@ -136,6 +136,5 @@ def _features(f: FeatureMap, x: Tensor) -> Tensor:
 
 
 def _directions(rows: Tensor, s: Tensor, rank: int, origin: dict[str, str | int | float]) -> list[Direction]:
-    rows = rows[:rank] / torch.linalg.vector_norm(rows[:rank], dim=1, keepdim=True).clamp_min(1e-30)
-    rows = signs(rows) * rows
+    rows = signs(rows[:rank]) * rows[:rank]
     return [Direction(row.clone(), "H", origin, s=float(s[index]), index=index) for index, row in enumerate(rows)]

@@ -95,7 +95,7 @@ def semantic(own: Array, turned: Array) -> Finding:
         return float(purity(own[first][:, samples]).mean() - purity(turned[second][:, samples]).mean())
 
     effect = gain(*(np.arange(num) for num in nums))
-    return Finding("local directions are semantic", effect, *redrawn(gain, *nums), 0.0, min(nums))
+    return Finding("shared directions are semantic", effect, *redrawn(gain, *nums), 0.0, min(nums))
 
 
 def row(result: Result, *, rank: int) -> dict[str, str | float]:

@@ -12,7 +12,7 @@ from pullback.analyses.context import Context
 from pullback.analyses.moves import SCALE, edit_time, flat, frames_of, moved, odd, unit_weights
 from pullback.analyses.plotting import dots, panels, sheet
 from pullback.analyses.reading import reader_of, told
-from pullback.analyses.record import Outcome, Rows, column, distinct
+from pullback.analyses.record import Outcome, Rows, column, distinct, finding
 from pullback.analyses.sizes import Size
 from pullback.measure.descriptors import describe
 from pullback.measure.naming import UNCLEAR, name_effects
@@ -66,7 +66,10 @@ def run(context: Context) -> Outcome:
         for i in range(min(size.num_people, len(x)))
     }
     note = f"The first {num} directions at t/T = {t_fraction:g}, scale {SCALE:g} both ways. {told(context)}"
-    return Outcome(rows, (), pictures, len(x), note)
+    own, drawn = (
+        np.array([column(rows, "purity", sample=i, kind=kind).mean() for i in range(len(x))]) for kind in KINDS
+    )
+    return Outcome(rows, [finding("local directions are semantic", own - drawn)], pictures, len(x), note)
 
 
 def measures(still: NDArray[np.uint8], both: NDArray[np.uint8], seen: NDArray[np.float64]) -> dict[str, float]:
