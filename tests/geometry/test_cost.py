@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
-from pullback.geometry.cost import BLOCKS, best_block, expected_products, seconds_per_product
+from pullback.geometry import cost
+from pullback.geometry.cost import BLOCKS, best_block, expected_products, seconds_of_algebra, seconds_per_product
 from pullback.testing import ConvMap, planted_spectrum
 
 WIDTHS = ((1, 4.0), (2, 3.0), (4, 1.0), (16, 0.5))
@@ -58,3 +59,16 @@ def test_the_expected_products_are_those_of_a_decaying_spectrum():
     for rank in (10, 24, 50):
         products = top_singular(jac, rank, block=1, verify=False).products.total
         assert 0.5 < products / expected_products(rank + 5, 1, verify=False) < 1.5
+
+
+def test_the_algebra_is_timed_at_half_of_its_final_size_on_both_sides(monkeypatch):
+    now = [0.0]
+
+    def extend(basis, new, generator):
+        now[0] += basis.shape[1] * new.shape[1] * basis.shape[2]  # one second a number
+
+    monkeypatch.setattr(cost, "extend", extend)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+    half = expected_products(15, 2, verify=False) // 4
+    seconds = seconds_of_algebra(4, (300, 200), guarded=15, block=2, like=torch.zeros(1))
+    assert seconds == pytest.approx(half * (300 + 200) / 2 / 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import time
@@ -17,7 +18,7 @@ from pullback.api.settings import PageSettings, Settings
 from pullback.directions.local import EXACT_DIM
 from pullback.edit.batches import picture_precision
 from pullback.geometry import Plan, measure_plan
-from pullback.geometry.cost import best_block, expected_products, seconds_per_product
+from pullback.geometry.cost import best_block, expected_products, seconds_of_algebra, seconds_per_product
 from pullback.measure.report_data import Plain
 from pullback.models.multistep import picture_steps
 
@@ -92,10 +93,10 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
     plan = measure_plan(f, x, generator=torch.Generator().manual_seed(settings.seed))
     precision, seconds_per_row = _fastest_precision(model, x, f.t or 0, page, cond)
     num_samples = settings.num_samples + settings.num_held_out
-    each, per_product = _products(settings, plan, torch.Size(f.h_shape).numel())
+    each, per_product = _products(settings, plan, math.prod(f.x_shape), math.prod(f.h_shape), like=x)
     num_pictures = num_samples + page.num_frames
     steps = picture_steps(settings.num_steps, model.schedule.fraction(f.t or 0))
-    values = settings.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
+    values = settings.rank * (math.prod(f.x_shape) + math.prod(f.h_shape))
     kept = 4 * values * (num_samples + 8 * settings.batch)  # finished bases, and the Krylov bases of one batch
     return Forecast(
         plan=plan,
@@ -105,18 +106,22 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
         seconds_bases=each * num_samples * per_product,
         seconds_pictures=num_pictures * (steps + NUM_NOISES) * seconds_per_row,
         peak_bytes=_memory_so_far(model) + kept,
-        file_bytes=4 * settings.rank * torch.Size(f.h_shape).numel() + num_pictures * BYTES_PER_FRAME * 4 // 3,
+        file_bytes=4 * settings.rank * math.prod(f.h_shape) + num_pictures * BYTES_PER_FRAME * 4 // 3,
         bank_bytes=4 * values * num_samples,
     )
 
 
-def _products(settings: Settings, plan: Plan, dim_h: int) -> tuple[int, float]:
-    """Products of one sample's basis and seconds of one; a small feature is computed whole, by reverse products."""
+def _products(settings: Settings, plan: Plan, dim_x: int, dim_h: int, *, like: torch.Tensor) -> tuple[int, float]:
+    """Products of one sample's basis and seconds of one with the algebra around it.
+
+    A small feature is computed whole, by reverse products.
+    """
     if dim_h <= EXACT_DIM:
         return dim_h, plan.seconds_per_vjp or 0.0
     guarded = settings.rank + GUARD
     block = best_block(plan, settings.batch, guarded)
-    return expected_products(guarded, block), seconds_per_product(plan, block * settings.batch)
+    algebra = seconds_of_algebra(settings.batch, (dim_x, dim_h), guarded=guarded, block=block, like=like)
+    return expected_products(guarded, block), seconds_per_product(plan, block * settings.batch) + algebra
 
 
 def _fastest_precision(

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+import torch
+
+from pullback.geometry.lanczos import check_interval, extend
+from pullback.geometry.linalg import randn
 from pullback.geometry.plan import Plan
 
 BLOCKS = (1, 2, 3, 4, 6, 8, 10)
@@ -52,3 +59,42 @@ def best_block(plan: Plan, num_samples: int, guarded: int) -> int:
         return expected_products(guarded, block) * seconds_per_product(plan, block * num_samples)
 
     return min((block for block in BLOCKS if block <= max(guarded, 1)), key=seconds)
+
+
+def seconds_of_algebra(
+    num_samples: int, dims: tuple[int, int], guarded: int, block: int, *, like: torch.Tensor
+) -> float:
+    """Seconds per product of all that is not the network: orthogonalisation and small SVDs, as measured here.
+
+    Both steps of a Lanczos iteration are timed once, on random bases of half of their final size.
+
+    Args:
+        num_samples: Samples in a batch.
+        dims: Dimensions of x and h.
+        guarded: Triplets with their guards.
+        block: Directions a step.
+        like: Gives dtype and device.
+    """
+    products = expected_products(guarded, block, verify=False)
+    generator = torch.Generator().manual_seed(0)
+    seconds = 0.0
+    for dim in dims:
+        size = min(products // 4, dim - block)
+        basis = randn((num_samples, size, dim), generator, like=like) / dim**0.5
+        new = randn((num_samples, block, dim), generator, like=like)
+        seconds += _timed(lambda basis=basis, new=new: extend(basis, new, generator), like) / (2 * block)
+    inner = torch.eye(products // 2, dtype=torch.float64).expand(num_samples, -1, -1)
+    seconds += _timed(lambda: torch.linalg.svd(inner), like) / check_interval(guarded)
+    return seconds / num_samples
+
+
+def _timed(call: Callable[[], object], like: torch.Tensor) -> float:
+    """Seconds of the second call; the first one warms up."""
+    for _ in range(2):
+        if like.is_cuda:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        call()
+        if like.is_cuda:
+            torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -29,6 +29,11 @@ NUM_PROBES = 3
 PROBE_STEPS = 2
 
 
+def check_interval(guarded: int) -> int:
+    """Products of a sample between two small SVDs."""
+    return max(CHECK_EVERY, guarded // 4)
+
+
 @dataclass(frozen=True)
 class Goal:
     """When to stop: ``guarded`` triplets with relative residuals up to ``tol``, or ``max_products`` a sample."""
@@ -110,7 +115,7 @@ class Krylov:
             if min(self.pushed.shape[1], self.pulled.shape[1]) < goal.guarded and not self.is_complete:
                 continue
             is_last = self.is_complete or self.num_products >= goal.max_products
-            if self.num_products < self.num_checked + max(CHECK_EVERY, goal.guarded // 4) and not is_last:
+            if self.num_products < self.num_checked + check_interval(goal.guarded) and not is_last:
                 continue
             self.num_checked = self.num_products
             s, u, v, residual = self.ritz(goal.guarded)
