@@ -67,6 +67,9 @@ def test_what_was_set_aside_stays_known_after_a_merge(tmp_path: Path) -> None:
     run_here(bank, toy_units(6), ToyWork(raises=(3,)))
     merge_banks(tmp_path / "all", [bank])
     assert len(Bank.open(tmp_path / "all").reader().index.failed) == 1
+    before = sorted((tmp_path / "all" / "done").iterdir())
+    merge_banks(tmp_path / "all", [bank])
+    assert sorted((tmp_path / "all" / "done").iterdir()) == before, "a second merge has nothing to say"
 
 
 def test_a_copy_of_a_half_done_folder_is_finished_elsewhere(whole: Bank, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -330,6 +331,11 @@ def test_foreign_files_and_links_are_left_alone(bank: Bank, tmp_path: Path) -> N
     reader = bank.reader()
     assert len(reader) == NUM
     assert [problem.partition(":")[0] for problem in reader.index.problems] == ["Mine.safetensors"]
+    os.mkfifo(bank.folder / "done" / "pipe.jsonl")  # whoever opened it would wait for ever
+    (bank.folder / "done" / "folder.jsonl").mkdir()
+    (bank.folder / "done" / "link.jsonl").symlink_to("/dev/zero")
+    assert len(bank.reader()) == NUM
+    assert verify_bank(bank).num_units == NUM
 
 
 def test_a_missing_shard_is_named_and_computed_again(bank: Bank) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -119,6 +120,16 @@ def test_verify_finds_recomputes_and_cleans(
     assert main(["bank", "verify", str(folder)]) == 0
     assert main(["bank", "run", str(folder)]) == 0
     assert "2 units computed, 6 were there" in capsys.readouterr().err
+
+
+def test_a_file_whose_name_is_no_text_is_refused_in_words(
+    made: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "bank"))
+    (folder / "shards" / os.fsdecode(b"\xff.safetensors")).write_bytes(b"x")
+    assert main(["bank", "verify", str(folder), "--clean"]) == 1
+    assert b"refused \\udcff.safetensors: " in capfdbinary.readouterr().out
+    assert main(["bank", "verify", str(folder)]) == 0
 
 
 def test_a_spot_check_tells_a_bank_of_other_values(

@@ -128,14 +128,19 @@ def scan(
 
 def journal_entries(folder: Path, problems: list[str]) -> Iterator[Mapping[str, Any]]:
     """The sound entries of all journals; what is wrong with the others goes to ``problems``."""
-    done = folder / DONE
-    for path in sorted(done.glob(f"*{JOURNAL_SUFFIX}")) if done.is_dir() else []:
+    for path in journal_paths(folder):
         for line in read_journal(path):
             problem = line.problem or misfit(line.entry, path.name)
             if problem:
                 problems.append(problem)
             else:
                 yield line.entry
+
+
+def journal_paths(folder: Path) -> list[Path]:
+    """The journals by name; no link, folder or pipe of such a name is ever opened."""
+    paths = sorted((folder / DONE).glob(f"*{JOURNAL_SUFFIX}"))
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
 def shard_sizes(folder: Path) -> dict[str, int]:

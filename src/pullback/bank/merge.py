@@ -67,7 +67,8 @@ def _check_alike(bank: Bank, source: Bank) -> None:
 
 
 def _merge_one(bank: Bank, source: Bank, writer: Writer, merged: Merged) -> None:
-    known = {unit_id for entry in scan(bank.folder)[0] for unit_id in entry["ids"]}
+    known_failed: dict[str, Mapping[str, Any]] = {}
+    known = {unit_id for entry in scan(bank.folder, failed=known_failed)[0] for unit_id in entry["ids"]}
     for name in sorted(shard_sizes(source.folder)):
         path = source.folder / SHARDS / name
         try:
@@ -85,8 +86,8 @@ def _merge_one(bank: Bank, source: Bank, writer: Writer, merged: Merged) -> None
         merged.num_copied += 1
     failed: dict[str, Mapping[str, Any]] = {}
     scan(source.folder, failed=failed)
-    for entry in failed.values():
-        writer.note(entry)
+    for key in failed.keys() - known_failed.keys():
+        writer.note(failed[key])
 
 
 def _copy(source: Path, target: Path) -> None:

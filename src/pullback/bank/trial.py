@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pullback.bank.contents import content_digest
 from pullback.bank.driver import run_here
-from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, build_index
+from pullback.bank.index import PARTIAL, SHARDS, build_index, journal_paths
 from pullback.bank.settings import RunSettings
 from pullback.bank.store import Bank
 from pullback.bank.toy import KillAt, ToyWork, toy_units
@@ -128,7 +128,7 @@ def victim_main(folder: Path, num: int, settings: RunSettings, kill: KillAt | No
 def look(folder: Path) -> Wreck:
     """What lies in a bank."""
     index = build_index(folder)
-    journals = [path.read_bytes() for path in (folder / DONE).glob(f"*{JOURNAL_SUFFIX}")]
+    journals = [path.read_bytes() for path in journal_paths(folder)]
     return Wreck(
         num_partial=len(list((folder / SHARDS).glob(f"*{PARTIAL}"))),
         num_strays=len(index.strays),

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, entry_of, misfit, scan, shard_sizes
+from pullback.bank.index import (
+    DONE,
+    JOURNAL_SUFFIX,
+    PARTIAL,
+    SHARDS,
+    entry_of,
+    journal_paths,
+    misfit,
+    scan,
+    shard_sizes,
+)
 from pullback.bank.journal import read_journal
 from pullback.bank.settings import NAME
 from pullback.bank.shard import Shard
@@ -78,7 +88,7 @@ def orphans(folder: Path) -> list[Path]:
     """Files that a kill left half-written: no reader ever looks at them."""
     found = [path for part in ("", SHARDS, DONE) for path in (folder / part).glob(f"*{PARTIAL}")]
     found += [path for path in folder.glob(f"{NAME}.*") if path not in found]
-    empty = [path for path in (folder / DONE).glob(f"*{JOURNAL_SUFFIX}") if path.stat().st_size == 0]
+    empty = [path for path in journal_paths(folder) if path.stat().st_size == 0]
     return [path for path in found + empty if path.is_file()]
 
 
@@ -101,7 +111,7 @@ def _shards(folder: Path, named: Mapping[str, Mapping[str, Any]]) -> tuple[dict[
 
 def _journals(folder: Path) -> dict[str, str]:
     refused: dict[str, str] = {}
-    for path in sorted((folder / DONE).glob(f"*{JOURNAL_SUFFIX}")):
+    for path in journal_paths(folder):
         for line in read_journal(path):
             problem = line.problem or misfit(line.entry, path.name)
             if problem:

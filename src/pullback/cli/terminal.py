@@ -11,8 +11,8 @@ from pullback.errors import PullbackError
 
 
 def out(text: str) -> None:
-    """Prints data."""
-    print(text)
+    """Prints data; a file name that is no text comes out escaped, as on standard error."""
+    print(text.encode(errors="backslashreplace").decode())
 
 
 def log(text: str) -> None:
