@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
-from pullback.geometry import cost
+from pullback.geometry import JacobianAt, Plan, cost, measure_plan, top_singular
 from pullback.geometry.cost import BLOCKS, best_block, expected_products, seconds_of_algebra, seconds_per_product
 from pullback.testing import ConvMap, planted_spectrum
 
