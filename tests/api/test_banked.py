@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 
 import pullback
+from pullback.api.banked import units_of
 from pullback.api.model import Model
+from pullback.api.settings import Settings
 from pullback.bank import Bank, RunSettings, Storage
 from pullback.errors import MismatchError
 from pullback.geometry import Plan
 from pullback.models import toy_denoiser
+from pullback.models.conditions import Condition
 
 SMALL: dict[str, Any] = {"num_samples": 4, "num_held_out": 3, "rank": 3, "plan": Plan.fixed(chunk=8)}
 
@@ -75,6 +79,18 @@ def test_another_checkpoint_is_never_served(model: Model, tmp_path: Path) -> Non
     pullback.discover(model, bank=tmp_path, **SMALL)
     other = pullback.load(toy_denoiser(seed=3))
     assert spent(pullback.discover(other, bank=tmp_path, **SMALL)) > 0
+
+
+def test_guidance_and_what_it_leads_away_from_make_another_latent(model: Model) -> None:
+    """The map sees the conditional pass alone; the walk to its latent sees both."""
+    cond = Condition({"label": torch.tensor([1])}, {"label": torch.tensor([0])}, 3.0)
+    f = model.feature_map(t_fraction=0.8)
+    others = (replace(cond, guidance=5.0), replace(cond, unconditional={"label": torch.tensor([2])}))
+    plain, *keys = [
+        units_of(model, f, Settings(), cond=each)[0].key for each in (None, cond.conditional(), cond, *others)
+    ]
+    assert keys[0] == plain, "without guidance nothing is added"
+    assert len({*keys}) == 4
 
 
 def test_a_damaged_bank_is_refused_by_name_not_served(model: Model, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pullback.errors import OptionError
 from pullback.measure.score import (
     bootstrap,
     coverage,
@@ -90,7 +91,7 @@ def test_bootstrap_interval_holds_the_value_and_shrinks_with_seeds():
 
 
 def test_transfer_needs_two_seeds():
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(OptionError, match="at least two seeds to compare; got 1; measure more"):
         transfer(planted(1))
 
 

@@ -39,9 +39,9 @@ class Banked:
     num_found: int
 
 
-def units_of(model: Model, f: NetworkFeatureMap, settings: Settings) -> list[Unit]:
+def units_of(model: Model, f: NetworkFeatureMap, settings: Settings, *, cond: object = None) -> list[Unit]:
     """The units of a run, discovery samples first; their latents are not made yet."""
-    made = made_from_seed(model, f, num_steps=settings.num_steps)
+    made = made_from_seed(model, f, num_steps=settings.num_steps, cond=cond)
     first = unit_of(f, rank=settings.rank, tol=settings.tol, made={**made, "seed": 0})
     seeds = [*settings.discovery_seeds, *settings.held_out_seeds]
     return [dataclasses.replace(first, made={**made, "seed": seed}) for seed in seeds]

@@ -84,7 +84,7 @@ def discover(
     banked = banked_bases(
         f,
         torch.cat([latents, held_out]),
-        units_of(model, f, settings),
+        units_of(model, f, settings, cond=cond),
         batch=batch,
         plan=plan,
         folder=None if bank is None else Path(bank),

@@ -86,7 +86,7 @@ def _merge_one(bank: Bank, source: Bank, writer: Writer, merged: Merged) -> None
         merged.num_copied += 1
     failed: dict[str, Mapping[str, Any]] = {}
     scan(source.folder, failed=failed)
-    for key in failed.keys() - known_failed.keys():
+    for key in sorted(failed.keys() - known_failed.keys()):
         writer.note(failed[key])
 
 

@@ -152,7 +152,7 @@ class BasisWork:
         request = self.request
         for fraction in request.t_fractions:
             f = self.feature_map(float(self.model.schedule.timestep(fraction)))
-            made = made_from_seed(self.model, f, num_steps=request.num_steps)
+            made = made_from_seed(self.model, f, num_steps=request.num_steps, cond=self.cond)
             first = unit_of(f, rank=request.rank, tol=request.tol, made={**made, "seed": request.first_seed})
             for seed in range(request.first_seed, request.first_seed + request.num_samples):
                 yield dataclasses.replace(first, made={**made, "seed": seed})
@@ -194,13 +194,23 @@ def measured_plan(work: BasisWork, *, group: int, threads: int = 0) -> dict[str,
     return {**plan_record(plan), "threads": threads}
 
 
-def made_from_seed(model: Denoiser, f: NetworkFeatureMap, *, num_steps: int) -> dict[str, str | int]:
-    """How ``model.sample_latent`` makes a latent for f, all but the seed."""
-    return {
+def made_from_seed(
+    model: Denoiser, f: NetworkFeatureMap, *, num_steps: int, cond: object = None
+) -> dict[str, str | int | float]:
+    """How ``model.sample_latent`` makes a latent for f, all but the seed.
+
+    Guidance bends the walk to the latent, and is no part of f, which sees the conditional pass alone.
+    """
+    from pullback.models.conditions import Condition, digest_of
+
+    made: dict[str, str | int | float] = {
         "schedule": schedule_digest(model.schedule),
         "num_steps": num_steps,
         "condition": str(f.origin["condition"]),
     }
+    if isinstance(cond, Condition) and cond.is_guided:
+        made |= {"guidance": float(cond.guidance), "away_from": digest_of(cond.unconditional)}
+    return made
 
 
 def schedule_digest(schedule: Schedule) -> str:

@@ -15,6 +15,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.stats import ortho_group
 
+from pullback.errors import OptionError
+
 Array = NDArray[np.float64]
 TINY = 1e-12
 
@@ -50,11 +52,11 @@ def transfer(odd: Array) -> Array:
     """``T_i = mean_{s != s'} <e_s, e_s'> / mean_s |e_s|^2``, shape `(K,)`; 1 when every seed does the same, null 0.
 
     Raises:
-        ValueError: If there are fewer than two seeds.
+        OptionError: If there are fewer than two seeds.
     """
     num = odd.shape[1]
     if num < 2:
-        raise ValueError("transfer compares seeds: give at least two")
+        raise OptionError(wanted="at least two seeds to compare", got=str(num), hint="measure more samples")
     total, each = np.square(odd.sum(axis=1)).sum(axis=1), np.square(odd).sum(axis=(1, 2))
     return (total - each) / (num - 1) / np.maximum(each, TINY)
 
