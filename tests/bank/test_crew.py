@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pullback.bank import Bank, Part, RunSettings, Tally, Unit, run_here
+from pullback.bank import Bank, Part, RunSettings, Tally, Unit, crew, run_here
 from pullback.bank.contents import content_digest
 from pullback.bank.crew import Crew, Death, Report
 from pullback.bank.driver import pending, unseen
+from pullback.bank.index import build_index
 from pullback.bank.ray_backend import Worker
 from pullback.bank.toy import ToyWork, toy_units
 from pullback.errors import ModelError
@@ -116,6 +117,17 @@ def test_a_worker_that_dies_costs_at_most_one_shard(nth: int, tmp_path: Path, wa
     assert NUM <= num_computed <= NUM + SETTINGS.shard_size
     assert (tally.num_computed, tally.failed) == (NUM, [])
     assert content_digest(bank.reader()) == wanted
+
+
+def test_a_death_costs_one_look_at_the_bank_however_much_was_unwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    monkeypatch.setattr(crew, "build_index", lambda folder: looks.append(folder) or build_index(folder))
+    deaths = itertools.count(1)
+    settings = replace(SETTINGS, shard_size=16)
+    _, pool, tally, _ = run(tmp_path, lambda number, seeds: next(deaths) == 7, num_workers=1, settings=settings)
+    assert (len(pool.workers), len(looks), tally.num_computed) == (2, 1, NUM)
 
 
 def test_a_unit_that_kills_is_set_aside_alone_and_its_group_is_computed(tmp_path: Path) -> None:

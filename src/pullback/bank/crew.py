@@ -72,6 +72,14 @@ class Task:
     num_computed: int = 0
 
 
+@dataclass(frozen=True)
+class Disk:
+    """Keys of what the bank held when a worker was found dead: written, and set aside in this run."""
+
+    written: frozenset[str]
+    set_aside: frozenset[str]
+
+
 @dataclass
 class Member:
     """A worker as its crew sees it."""
@@ -195,31 +203,34 @@ class Crew:
         for task in member.unflushed:
             self.tally.num_computed -= task.num_computed
         blamed = member.tasks.popleft() if member.tasks and kind == "group" else None
+        disk = self._look()
         for task in [*member.unflushed, *member.tasks]:
-            self._do_again(task.units, task.num_deaths)
+            self._do_again(task.units, task.num_deaths, disk)
         if blamed is not None:
-            self._judge(blamed, death)
+            self._judge(blamed, death, disk)
         self._hire()
 
-    def _judge(self, task: Task, death: Death) -> None:
+    def _judge(self, task: Task, death: Death, disk: Disk) -> None:
         """A group that a worker died of: tried again, then unit by unit, then set aside."""
         deaths = task.num_deaths + 1
         if deaths <= self.retries:
-            self._do_again(task.units, deaths)
+            self._do_again(task.units, deaths, disk)
         elif len(task.units) > 1:
             for unit in task.units:
-                self._do_again([unit], 0)
+                self._do_again([unit], 0, disk)
         else:
             self.writer.set_aside(task.units[0], tries=deaths, error="the worker died", trace=death.reason)
             self.tally.failed.append(task.units[0].key)
             self.progress(self.tally.num_computed, len(self.tally.failed))
 
-    def _do_again(self, units: Sequence[Unit], deaths: int) -> None:
-        """Queues what is not on disk after all: the worker may have written it before it died."""
+    def _look(self) -> Disk:
         index = build_index(self.bank.folder)
-        written = {bytes(key).decode() for key in index.keys}
-        done = written | (set(index.failed) - self._failed_before)
-        missing = [unit for unit in units if unit.key not in done]
-        self.tally.num_computed += len([unit for unit in units if unit.key in written])
+        written = frozenset(bytes(key).decode() for key in index.keys)
+        return Disk(written, frozenset(index.failed) - self._failed_before)
+
+    def _do_again(self, units: Sequence[Unit], deaths: int, disk: Disk) -> None:
+        """Queues what is not on disk after all: the worker may have written it before it died."""
+        missing = [unit for unit in units if unit.key not in disk.written and unit.key not in disk.set_aside]
+        self.tally.num_computed += len([unit for unit in units if unit.key in disk.written])
         if missing:
             self._again.append(Task(missing, deaths))
