@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def run_on_ray(
     ``1 + retries`` times is set aside, like one that raises. If the driver dies, the same call goes on.
 
     Raises:
-        OptionError: If Ray is not installed.
+        OptionError: If Ray is not installed, or one of this machine alone would be open to others.
         ModelError: If no worker can be started.
     """
     ray = _ray()
@@ -167,11 +168,31 @@ def _ray() -> Any:
 
 def _connect(ray: Any, settings: RaySettings) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if settings.address == "local":
-        where = {"num_cpus": settings.num_workers or None, "include_dashboard": False, "_node_ip_address": LOOPBACK}
-    else:
-        where = {"address": settings.address}
-    ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if settings.address != "local":
+        ray.init(address=settings.address, **quiet)
+        return
+    with _without_clusters(ray):
+        ray.init(num_cpus=settings.num_workers or None, include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+    found = {node["NodeManagerAddress"] for node in ray.nodes()}
+    if found != {LOOPBACK}:
+        ray.shutdown()
+        raise OptionError(
+            wanted=f"a Ray that listens on {LOOPBACK} alone",
+            got=f"version {ray.__version__} on {', '.join(sorted(found))}, which others may reach",
+            hint="start Ray yourself where nobody else can reach it, and give --ray auto",
+        )
+
+
+@contextmanager
+def _without_clusters(ray: Any) -> Iterator[None]:
+    """Ray replaces a loopback address by the machine's own, open to all, unless it is told that it never clusters."""
+    constants = ray._private.ray_constants
+    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _num_workers(ray: Any, settings: RaySettings) -> int:
