@@ -229,6 +229,7 @@ def test_the_same_model_may_lie_elsewhere(
         (("run", "none", "--model", "portraits", "--device", "abacus"), "a device of this machine"),
         (("run", "none", "--model", "portraits", "--threads", "-1"), "threads of at least 0"),
         (("run", "none", "--model", "portraits", "--t-fractions", "x"), "such as --t-fractions 0.8,0.5"),
+        (("run", "none", "--model", "portraits", "--t-fractions", "0.8,0.5,0.8"), "shares of T in (0, 1], each once"),
         (("verify", "none", "--spot", "1", "--device", "abacus"), "a device of this machine"),
     ],
 )

@@ -29,7 +29,7 @@ class Request:
         weights: Digest of its weights; "" while it has not been loaded. Another checkpoint is refused on resuming.
         num_samples: Seeds, at least 1.
         first_seed: The first of them.
-        t_fractions: Shares of T.
+        t_fractions: Shares of T, each once.
         layer: Path of the feature layer; "" for the innermost block.
         pool: "none", "sum", "sum2" ...
         prompt: Of a text model; "" for none.
@@ -65,8 +65,9 @@ class Request:
                 raise OptionError(
                     wanted=f"{name} of at least {least}", got=repr(getattr(self, name)), hint="see --help"
                 )
-        if not self.t_fractions or not all(0 < t <= 1 for t in self.t_fractions):
-            raise OptionError(wanted="shares of T in (0, 1]", got=f"{self.t_fractions}", hint="such as 0.8,0.5")
+        is_once = 0 < len(self.t_fractions) == len(set(self.t_fractions))
+        if not is_once or not all(0 < t <= 1 for t in self.t_fractions):
+            raise OptionError(wanted="shares of T in (0, 1], each once", got=f"{self.t_fractions}", hint="as 0.8,0.5")
         if self.dtype not in ("float32", "float64", "bfloat16", "float16") or not self.tol > 0:
             raise OptionError(wanted="a float dtype and tol > 0", got=f"{self.dtype}, {self.tol}", hint="float32, 1e-3")
 
