@@ -82,7 +82,8 @@ def directions_of(basis: TangentBasis, *, estimator: str = "local") -> list[Dire
         >>> [(each.index, each.cluster) for each in directions_of(basis)]
         [(0, (0, 1)), (1, (0, 1))]
     """
-    clusters = basis.sample(0).clusters
+    sample = basis.sample(0)
+    clusters = sample.clusters
     return [
         Direction(
             vector=u.clone(),
@@ -92,7 +93,7 @@ def directions_of(basis: TangentBasis, *, estimator: str = "local") -> list[Dire
             index=index,
             cluster=next(cluster for cluster in clusters if index in cluster),
         )
-        for index, (u, s) in enumerate(zip(basis.sample(0).u, basis.sample(0).s, strict=True))
+        for index, (u, s) in enumerate(zip(sample.u, sample.s, strict=True))
     ]
 
 

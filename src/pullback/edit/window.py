@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from pullback.models import Denoiser
 from pullback.models.ddim import posterior_std
 from pullback.models.schedule import Time
 from pullback.types import FeatureMap
+
+if TYPE_CHECKING:
+    from pullback.edit.apply import SomeDirection
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def edit_in_window(
     den: Denoiser,
     x: Tensor,
     t: Time,
-    direction: Any,
+    direction: "SomeDirection",
     g: float | Sequence[float],
     *,
     f_at: Callable[[Time], FeatureMap],

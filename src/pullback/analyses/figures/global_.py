@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pullback.analyses.context import Context
 from pullback.analyses.moves import SCALE, edit_time, flat, frames_of, moved, odd
-from pullback.analyses.plotting import SOFT, dots, panels, sheet
+from pullback.analyses.plotting import NULL_STYLE, SOFT, dots, panels, sheet
 from pullback.analyses.reading import reader_of, told
 from pullback.analyses.record import Finding, Outcome, Rows, column, distinct, redrawn
 from pullback.analyses.shared import discovered
@@ -117,7 +117,7 @@ def draw(rows: Rows) -> Figure:
     figure, axes = panels(3)
     kinds = [str(kind) for kind in distinct(rows, "kind")]
     dots(axes[0], {k: column(rows, "agreement", kind=k) - column(rows, "null", kind=k) for k in kinds})
-    axes[0].axhline(0, color=SOFT, linestyle="--", linewidth=1.2)
+    axes[0].axhline(0, **NULL_STYLE)
     axes[0].set(ylabel="agreement above the 95 % of its null")
     for axis, name, label in ((axes[1], "split_half", "split-half |cos|"), (axes[2], "transfer", "transfer")):
         known = {k: _known(column(rows, name, kind=k)) for k in kinds}
@@ -129,9 +129,9 @@ def draw(rows: Rows) -> Figure:
         dots(axis, known)
         for place, k in enumerate(known if name == "split_half" else ()):
             null = float(_known(column(rows, "split_half_null", kind=k)).max())
-            axis.plot([place - 0.3, place + 0.3], [null, null], color=SOFT, linestyle="--", linewidth=1.2)
+            axis.plot([place - 0.3, place + 0.3], [null, null], **NULL_STYLE)
         axis.set_ylim(min(0.0, *(float(values.min()) for values in known.values())), 1.02)
-    axes[2].axhline(0, color=SOFT, linestyle="--", linewidth=1.2)
+    axes[2].axhline(0, **NULL_STYLE)
     return figure
 
 

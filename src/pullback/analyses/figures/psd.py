@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pullback.analyses.context import Context
-from pullback.analyses.plotting import COLOURS, line_of_means, panels
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels
 from pullback.analyses.record import Outcome, Rows, distinct, finding
 from pullback.analyses.sizes import Size
 from pullback.geometry.psd import power_spectrum
@@ -69,7 +69,7 @@ def draw(rows: Rows) -> Figure:
         once = [row for row in rows if row["pool"] == pool and row["frequency"] == rows[0]["frequency"]]
         label = "whole h" if pool == "none" else "sum-pooled h"
         line_of_means(right, once, x="t_fraction", y="low_share", at=times, label=label, colour=colour)
-    right.axhline(chance, color="#8a8378", linestyle="--", linewidth=1.2, label="random x")
+    right.axhline(chance, label="random x", **NULL_STYLE)
     right.set(xlabel="t / T", ylabel="share below 1/8 cycle a pixel", ylim=(0, 1))
     right.legend(frameon=False, fontsize=7)
     return figure
