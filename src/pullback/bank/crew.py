@@ -225,7 +225,7 @@ class Crew:
 
     def _look(self) -> Disk:
         index = build_index(self.bank.folder)
-        written = frozenset(bytes(key).decode() for key in index.keys)
+        written = frozenset(key.decode() for key in index.keys)
         return Disk(written, frozenset(index.failed) - self._failed_before)
 
     def _do_again(self, units: Sequence[Unit], deaths: int, disk: Disk) -> None:

@@ -131,8 +131,7 @@ class Reader:
 
     def ids(self) -> Iterator[str]:
         """Ids in order, one for each key."""
-        for position in self.index.ordered():
-            yield _text(self.index.ids[position])
+        return (name.decode() for name in self.index.ids[self.index.ordered()])
 
     def rows(self) -> Iterator[Row]:
         """What the headers say of each unit, file by file; of equal ids the one that `get` returns.
@@ -170,12 +169,8 @@ class Reader:
 
     @cached_property
     def _by_key(self) -> dict[str, str]:
-        order = self.index.ordered()
-        return {_text(self.index.keys[i]): _text(self.index.ids[i]) for i in order}
-
-
-def _text(name: Any) -> str:
-    return bytes(name).decode()
+        keys = (key.decode() for key in self.index.keys[self.index.ordered()])
+        return dict(zip(keys, self.ids(), strict=True))
 
 
 def _misnamed(shard: str) -> MismatchError:
