@@ -270,6 +270,27 @@ MUTANTS = (
         "tests/directions/test_masks.py::test_law29_loco_is_orthogonal_to_the_outside",
     ),
     Mutant(
+        "cleared of the outside, out of its mask",
+        "directions/regional.py",
+        'restricted(w, mask) if where == "x" else w',
+        "w",
+        "tests/directions/test_masks.py::test_a_direction_cleared_of_the_outside_still_moves_x_inside_its_mask_alone",
+    ),
+    Mutant(
+        "masks look at eps",
+        "analyses/figures/masks.py",
+        'kind="x0")',
+        'kind="eps")',
+        "tests/analyses/test_masks.py::test_the_prediction_that_is_looked_at_is_the_clean_sample",
+    ),
+    Mutant(
+        "pairs as if they were independent",
+        "analyses/record.py",
+        "return (2 * (num - 1) * means - num * means.mean()) / (num - 2)",
+        "return means",
+        "tests/analyses/test_record.py::test_means_over_pairs_cover_the_truth_as_often_as_it_says",
+    ),
+    Mutant(
         "decoder sees another x",
         "models/output_map.py",
         "return self._out(self.latent.expand(len(h), *self.latent.shape))",
