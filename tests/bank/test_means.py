@@ -11,7 +11,7 @@ import torch
 
 from pullback.bank import Answer, Bank, Part, RunSettings, Storage, Unit, run_here
 from pullback.bank.maps import distance_map, samples_by_seed, timestep_map
-from pullback.bank.means import aligned_mean, ids_by_t, mean_spectrum, mean_subspace
+from pullback.bank.means import aligned_mean, ids_by_t, mean_shares, mean_spectrum, mean_subspace
 from pullback.bank.sketch import sketch, sketch_error
 from pullback.bank.spot import spot_check
 from pullback.bank.toy import ToyWork, toy_units
@@ -135,6 +135,7 @@ def test_the_same_bits_however_the_bank_was_filled(bank: Bank, tmp_path: Path) -
     for compute in (
         lambda b, r, ids: mean_spectrum(r, ids),
         lambda b, r, ids: mean_subspace(b, r, ids, rank=2, num_passes=3),
+        lambda b, r, ids: mean_shares(b, r, ids, rows=torch.eye(12)[:2]),
         distance_map,
         lambda b, r, ids: timestep_map(b, r, samples=samples_by_seed(r)),
     ):

@@ -11,10 +11,19 @@ from pathlib import Path
 import pytest
 
 from pullback.cli import bank_options, main
-from pullback.cli.bank_options import BankLs, BankMerge, BankOptions, BankRun, BankShow, BankVerify, CompareOptions
+from pullback.cli.bank_options import (
+    BankLs,
+    BankMaps,
+    BankMerge,
+    BankOptions,
+    BankRun,
+    BankShow,
+    BankVerify,
+    CompareOptions,
+)
 from pullback.cli.run import parse
 
-ACTIONS = {"run": BankRun, "ls": BankLs, "show": BankShow, "verify": BankVerify, "merge": BankMerge}
+ACTIONS = {"run": BankRun, "ls": BankLs, "show": BankShow, "verify": BankVerify, "merge": BankMerge, "maps": BankMaps}
 WITH_HELP = {**{f"bank {name}": kind for name, kind in ACTIONS.items()}, "compare": CompareOptions}
 SMALL = ("--samples", "4", "--t-fractions", "0.8,0.4", "--rank", "2", "--shard-size", "2", "--steps", "2")
 

@@ -87,6 +87,26 @@ def mean_subspace(bank: Bank, reader: Reader, ids: Sequence[str], *, rank: int, 
     return Mean(rows, len(ids), num_passes)
 
 
+def mean_shares(bank: Bank, reader: Reader, ids: Sequence[str], *, rows: Tensor) -> Mean:
+    """How much of each unit row the units' T_h hold, ``mean_b |P_b r|^2``, one pass.
+
+    Args:
+        bank: The bank, which must keep U.
+        reader: A view of it.
+        ids: Of which units, in order.
+        rows: Unit rows of H, shape `(m, D)`.
+
+    Returns:
+        From 0 to 1, shape `(m,)`. Of rows of `mean_subspace` their mean is its concentration: 1 if all T_h are one.
+
+    Raises:
+        OptionError: If the bank keeps no U, or there are no units.
+    """
+    bank.settings.storage.needs("u")
+    rows = rows.double()
+    return Mean(_mean(_project(rows, u).square().sum(dim=1) for u in stream(reader, ids, "u")), len(ids), 1)
+
+
 def aligned_mean(bank: Bank, reader: Reader, ids: Sequence[str], *, reference: Tensor) -> Mean:
     """The mean of each unit's nearest u to each row of ``reference``, sign-aligned and scaled to unit length  [P1].
 

@@ -1,4 +1,4 @@
-"""``pullback bank run | ls | show | verify | merge``."""
+"""``pullback bank run | ls | show | verify | merge | maps``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pullback.cli.bank_options import BankLs, BankMerge, BankOptions, BankRun, BankShow, BankVerify
+from pullback.cli.bank_options import BankLs, BankMaps, BankMerge, BankOptions, BankRun, BankShow, BankVerify
 from pullback.cli.loading import device_of
 from pullback.cli.terminal import hint, log, out
 from pullback.errors import OptionError
@@ -25,6 +25,10 @@ def run_bank(options: BankOptions) -> int:
         from pullback.cli.bank_run import run_run
 
         return run_run(action)
+    if isinstance(action, BankMaps):
+        from pullback.cli.bank_maps import run_maps
+
+        return run_maps(action)
     if isinstance(action, BankLs):
         return run_ls(action)
     if isinstance(action, BankShow):

@@ -115,8 +115,25 @@ class BankMerge:
 
 
 @dataclass(frozen=True)
+class BankMaps:
+    """Write means and maps of a bank at each timestep, as tables and pictures; no model is needed.
+
+    Mean spectrum, mean subspace, distances between samples beside those of random spans, and between timesteps.
+    """
+
+    folder: BankFolder
+    """The bank, which must keep U."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """Folder to write to; it is made if it is not there."""
+    max_samples: int = 500
+    """Units in a map of distances, the first by id; means are over all."""
+    passes: int = 20
+    """Passes over the units for the mean subspace."""
+
+
+@dataclass(frozen=True)
 class BankOptions:
-    """Thousands of local bases on disk: compute, list, check and merge them."""
+    """Thousands of local bases on disk: compute, list, check, merge and map them."""
 
     action: OmitArgPrefixes[
         Annotated[BankRun, subcommand("run", prefix_name=False)]
@@ -124,6 +141,7 @@ class BankOptions:
         | Annotated[BankShow, subcommand("show", prefix_name=False)]
         | Annotated[BankVerify, subcommand("verify", prefix_name=False)]
         | Annotated[BankMerge, subcommand("merge", prefix_name=False)]
+        | Annotated[BankMaps, subcommand("maps", prefix_name=False)]
     ]
     """What to do."""
 
