@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pullback.bank.journal import line_of
 from pullback.cli import bank_options, main
 from pullback.cli.bank_options import (
     BankLs,
@@ -281,10 +282,56 @@ def test_a_first_unit_that_fails_does_not_end_a_run_of_sketches(
 
     monkeypatch.setattr(BasisWork, "compute", poisoned)
     monkeypatch.setattr(Storage, "__init__", _with_dim(Storage.__init__, 32))
-    assert main(["bank", "run", str(tmp_path), "--model", str(toy_folder), *SMALL, "--keep-u", "sketch"]) == 0
+    assert main(["bank", "run", str(tmp_path), "--model", str(toy_folder), *SMALL, "--keep-u", "sketch"]) == 1
     told = capsys.readouterr().err
     assert "distances of 2 bases are off by at most " in told
     assert "5 units computed, 3 were there, 1 set aside" in told
+    assert "since an earlier run" not in told
+
+
+def test_a_run_whose_units_are_set_aside_ends_with_1_until_they_are_there(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a share: of its own units alone."""
+    from pullback.bank.request import BasisWork
+
+    compute = BasisWork.compute
+
+    def poisoned(self, units, /):
+        if units[0].made["seed"] == 1 and units[0].t == 800:
+            raise RuntimeError("poison")
+        return compute(self, units)
+
+    folder = tmp_path / "bank"
+    folder.mkdir()
+    shutil.copy(made / "run.json", folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(BasisWork, "compute", poisoned)
+        statuses = [main(["bank", "run", str(folder), "--shard", f"{i}/4"]) for i in range(4)]
+        assert statuses == [0, 1, 0, 0]
+    capsys.readouterr()
+    assert main(["bank", "run", str(folder)]) == 1
+    told = capsys.readouterr().err
+    assert "0 units computed, 8 were there, 0 set aside\n1 of those that were there are set aside since" in told
+    assert "says why; --retry-failed tries them again" in told
+    assert [main(["bank", "run", str(folder), "--shard", f"{i}/2"]) for i in range(2)] == [0, 1]
+    assert main(["bank", "run", str(folder), "--retry-failed"]) == 0
+    assert main(["bank", "run", str(folder)]) == 0
+
+
+def test_a_run_on_ray_whose_units_are_set_aside_ends_with_1(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pullback.bank import Tally, ray_backend
+
+    folder = Path(shutil.copytree(made, tmp_path / "bank"))
+    for tally, status in ((Tally(), 0), (Tally(failed=["ab" * 16]), 1), (Tally(num_found=1, num_aside=1), 1)):
+        monkeypatch.setattr(ray_backend, "run_on_ray", lambda *_, tally=tally, **__: tally)
+        if tally.num_aside:
+            (folder / "done" / "x.jsonl").write_bytes(line_of({"failed": "cd" * 16, "unit": {}, "tries": 1}))
+        assert main(["bank", "run", str(folder), "--ray", "local"]) == status
+        told = capsys.readouterr().err
+        assert ("says why" in told) == bool(status)
 
 
 def _with_dim(init, dim: int):  # the toy's h is small: sketch it further than anyone would

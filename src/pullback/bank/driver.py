@@ -75,11 +75,13 @@ class Tally:
     Attributes:
         num_computed: Units computed and written.
         num_found: Units that were there before, or were set aside before.
+        num_aside: Of these, how many were set aside, and not tried again.
         failed: Keys set aside in this run.
     """
 
     num_computed: int = 0
     num_found: int = 0
+    num_aside: int = 0
     failed: list[str] = field(default_factory=list)
 
 
@@ -147,8 +149,7 @@ def pending(
     index = build_index(bank.folder)
     writer.adopt(index.strays)
     done = {bytes.fromhex(key.decode()) for key in index.keys}
-    if not retry_failed:
-        done |= {bytes.fromhex(key) for key in index.failed}
+    aside = set() if retry_failed else {bytes.fromhex(key) for key in index.failed}
     del index
     num_seen = writer.num_written
     for number, group in enumerate(grouped(units, bank.settings.group)):
@@ -157,8 +158,10 @@ def pending(
         if writer.num_written != num_seen:  # a shard was written: see what a twin of ours did meanwhile
             num_seen = writer.num_written
             done |= twins.news()
-        missing = [unit for unit in group if bytes.fromhex(unit.key) not in done]
+        left = [unit for unit in group if bytes.fromhex(unit.key) not in done]
+        missing = [unit for unit in left if bytes.fromhex(unit.key) not in aside]
         tally.num_found += len(group) - len(missing)
+        tally.num_aside += len(left) - len(missing)
         if missing:
             yield missing
 

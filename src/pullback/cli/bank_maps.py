@@ -93,6 +93,7 @@ def picture(at: AtTime) -> bytes:
     figure, (left, middle, right) = panels(3)
     left.plot(range(1, len(at.spectrum) + 1), at.spectrum.tolist(), "o-", color=COLOURS[0], markersize=3.5)
     left.set(xlabel="i", ylabel="mean s", ylim=(0, None))
+    left.locator_params(axis="x", integer=True)
     left.set_title(f"t {at.t:g}, {at.num_units} units", fontsize=9)
     middle.hist(at.pairs.numpy(), bins=NUM_BINS, color=COLOURS[0])
     middle.axvline(float(at.null.mean()), label="random spans", **NULL_STYLE)

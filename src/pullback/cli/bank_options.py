@@ -17,6 +17,8 @@ class BankRun:
 
     A folder that was begun needs no other option: what was asked for is in its run.json. Copy it to another
     machine to go on there. Several may run on one folder at once.
+
+    Exits with 1 if units that it was to compute are set aside, in this run or since an earlier one.
     """
 
     folder: BankFolder

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pullback.bank import Bank
     from pullback.bank.request import BasisWork, Request
 
-STOPPED = 130
+STOPPED, INCOMPLETE = 130, 1
 NUM_SKETCHED = 3
 """Bases on which the error of a sketch is measured before a run."""
 
 
 def run_run(options: BankRun) -> int:
-    """Computes what is missing; prints the content digest."""
+    """Computes what is missing; prints the content digest. Ends with 1 if units are set aside."""
     from pullback.bank import Bank, Part
     from pullback.bank.contents import content_digest
     from pullback.bank.request import ModelWork
@@ -39,10 +39,15 @@ def run_run(options: BankRun) -> int:
         hint(f"`pullback bank run {options.folder}` goes on from there")
         return STOPPED
     log(f"{tally.num_computed} units computed, {tally.num_found} were there, {len(tally.failed)} set aside")
-    if tally.failed:
-        hint(f"`pullback bank show {options.folder} {tally.failed[0][:12]}` says why; --retry-failed tries them again")
-    out(content_digest(Bank.open(options.folder).reader()))
-    return 0
+    num_before = tally.num_aside - len(failed)
+    if num_before > 0:
+        log(f"{num_before} of those that were there are set aside since an earlier run")
+    reader = Bank.open(options.folder).reader()
+    if tally.failed or tally.num_aside:
+        name = (tally.failed or sorted(reader.index.failed))[0][:12]
+        hint(f"`pullback bank show {options.folder} {name}` says why; --retry-failed tries them again")
+    out(content_digest(reader))
+    return INCOMPLETE if tally.failed or tally.num_aside else 0
 
 
 def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
