@@ -3,19 +3,27 @@
     python tools/bank_scale.py [--seconds-per-product 0.006] [--workers 64] [--rank 8] [--toys FILE]
 
 Sizes are those of Stable Diffusion at 512 pixels: x of 4 x 64 x 64, h of 1280 x 8 x 8, or its sum over positions. The
-bank's own figures are read from what tools/bank_toys.py measured. Seconds a product are yours to measure:
-`pullback discover` prints them before it starts. The default is an estimate, and is called so in the output.
+bank's own figures are read from what tools/bank_toys.py measured, but for memory: 20,000 units that are names alone are
+written to a temporary folder and opened. Seconds a product are yours to measure: `pullback discover` prints them before
+it starts. The default is an estimate, and is called so in the output.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import hashlib
 import json
 import sys
+import tempfile
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
 from pullback.bank import Storage
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, SHARDS, Keys, build_index
+from pullback.bank.journal import line_of
+from pullback.bank.shard import SUFFIX
 from pullback.bank.storage import KeepU
 
 DIM_X, DIM_H, CHANNELS = 4 * 64 * 64, 1280 * 8 * 8, 1280
@@ -29,8 +37,8 @@ ENCODER_TFLOP, SUSTAINED_TFLOPS = 0.17, 30.0
 """A quarter of the 0.68 TFLOP of one network call; float32 without TF32 on one H100 class card, at under half of its
 67 TFLOP/s. Neither was measured here."""
 SHARD = 64
-BYTES_PER_KEY = 80
-"""In the driver's memory, and in a reader's index."""
+NUM_OPENED = 20_000
+"""Units of the bank that is opened to see what that takes."""
 COUNTS = (10**6, 10**8)
 
 
@@ -47,6 +55,21 @@ class Unit:
     num_bytes: float
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a unit.
+
+    Attributes:
+        opening: The peak while the index is made.
+        reader: What a reader keeps of it.
+        driver: What a driver keeps.
+    """
+
+    opening: float
+    reader: float
+    driver: float
+
+
 def main() -> int:
     """Prints everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -59,6 +82,10 @@ def main() -> int:
     per_product = options.seconds_per_product or ENCODER_TFLOP * 1.5 / SUSTAINED_TFLOPS
     origin = "as given" if options.seconds_per_product else "an estimate: 0.17 TFLOP x 1.5 at 30 TFLOP/s"
     print(f"seconds a product   {per_product:.4f} ({origin})")
+    with tempfile.TemporaryDirectory() as folder:
+        memory = opened(Path(folder))
+    print(f"memory a unit       opening {memory.opening:.0f} bytes, then {memory.reader:.0f} (reader)")
+    print(f"                    or {memory.driver:.0f} (driver); measured on {NUM_OPENED:,} units")
     kinds: tuple[tuple[str, int, KeepU], ...] = (
         ("whole h, u fp16", DIM_H, "fp16"),
         ("whole h, u sketch", DIM_H, "sketch"),
@@ -69,8 +96,36 @@ def main() -> int:
     for name, each in units.items():
         print(f"\n{name}: {each.seconds:.2f} s and {each.num_bytes / 1e6:.3f} MB a unit, rank {options.rank}")
         for count in COUNTS:
-            report(count, each, options.workers, toys)
+            report(count, each, options.workers, toys, memory)
     return 0
+
+
+def opened(folder: Path) -> Memory:
+    """Opens a bank of names alone, and says what it took."""
+    for part in (SHARDS, DONE):
+        (folder / part).mkdir()
+    lines = []
+    for start in range(0, NUM_OPENED, SHARD):
+        name = f"main-{start:09d}{SUFFIX}"
+        (folder / SHARDS / name).write_bytes(b"x")
+        places = range(start, min(start + SHARD, NUM_OPENED))
+        ids = [hashlib.sha256(str(i).encode()).hexdigest()[:32] for i in places]
+        lines.append(line_of({"shard": name, "bytes": 1, "keys": ids, "ids": ids}))
+    (folder / DONE / f"main{JOURNAL_SUFFIX}").write_bytes(b"".join(lines))
+    build_index(folder)  # what is imported or cached once is no unit's
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    index = build_index(folder)
+    gc.collect()
+    kept, peak = tracemalloc.get_traced_memory()
+    keys = Keys(index.keys)
+    del index
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del keys
+    return Memory(*((value - before) / NUM_OPENED for value in (peak, kept, held)))
 
 
 def unit(per_product: float, dim_h: int, keep: KeepU, rank: int, toys: dict[str, float]) -> Unit:
@@ -83,7 +138,7 @@ def unit(per_product: float, dim_h: int, keep: KeepU, rank: int, toys: dict[str,
     return Unit(products * per_product + walk, tensors + names)
 
 
-def report(count: int, each: Unit, workers: int, toys: dict[str, float]) -> None:
+def report(count: int, each: Unit, workers: int, toys: dict[str, float], memory: Memory) -> None:
     """One count of units."""
     gpu_hours = count * each.seconds / 3600
     days = gpu_hours / workers / 24
@@ -97,7 +152,8 @@ def report(count: int, each: Unit, workers: int, toys: dict[str, float]) -> None
         "traffic while it runs": f"{per_second / 1e6:,.1f} MB/s from {workers} workers",
         "one pass of a mean": f"{storage / 1e9 / 3600:,.1f} h at 1 GB/s",
         "files": f"{count / SHARD:,.0f} of {SHARD} units, {each.num_bytes * SHARD / 1e6:,.0f} MB each",
-        "memory of driver, reader": f"{count * BYTES_PER_KEY / 1e9:,.2f} GB at {BYTES_PER_KEY} bytes a unit",
+        "memory while opening": f"{count * memory.opening / 1e9:,.2f} GB at {memory.opening:.0f} bytes a unit",
+        "memory of reader, driver": f"{count * memory.reader / 1e9:,.2f} and {count * memory.driver / 1e9:,.2f} GB",
         "to find what is left": f"{count * resume_us / 1e6 / 60:,.1f} min at {resume_us:.0f} us a unit",
         "bank's own share": f"{toys['ms_per_unit_beyond_computation'] / 1e3 / each.seconds:.3%} of the time",
     }

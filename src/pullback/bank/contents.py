@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+
 from pullback.bank.store import Reader
 
 
@@ -16,8 +18,11 @@ def content_digest(reader: Reader) -> str:
         FileFormatError: If a shard is damaged.
         MismatchError: If a shard holds other units than the journal says.
     """
-    digests = {row.unit.id: bytes.fromhex(row.digest) for row in reader.rows()}
+    index = reader.index
+    digests = np.zeros((len(index), hashlib.sha256().digest_size), dtype=np.uint8)  # 32 bytes a unit
+    for row in reader.rows():
+        digests[index.position(row.unit.id)] = np.frombuffer(bytes.fromhex(row.digest), dtype=np.uint8)
     whole = hashlib.sha256()
-    for unit_id in reader.ids():
-        whole.update(unit_id.encode() + digests[unit_id])
+    for at in index.ordered():
+        whole.update(index.ids[at].tobytes() + digests[at].tobytes())
     return whole.hexdigest()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pullback.bank.driver import Progress, Tally
-from pullback.bank.index import build_index, journal_entries
+from pullback.bank.index import Keys, build_index, journal_entries
 from pullback.bank.store import Bank, Writer
 from pullback.bank.unit import Unit
 from pullback.errors import ModelError
@@ -76,7 +76,7 @@ class Task:
 class Disk:
     """Keys of what the bank held when a worker was found dead: written, and set aside in this run."""
 
-    written: frozenset[str]
+    written: Keys
     set_aside: frozenset[str]
 
 
@@ -225,8 +225,7 @@ class Crew:
 
     def _look(self) -> Disk:
         index = build_index(self.bank.folder)
-        written = frozenset(key.decode() for key in index.keys)
-        return Disk(written, frozenset(index.failed) - self._failed_before)
+        return Disk(Keys(index.keys), frozenset(index.failed) - self._failed_before)
 
     def _do_again(self, units: Sequence[Unit], deaths: int, disk: Disk) -> None:
         """Queues what is not on disk after all: the worker may have written it before it died."""

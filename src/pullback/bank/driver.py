@@ -6,7 +6,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pullback.bank.index import DONE, JOURNAL_SUFFIX, build_index, misfit
+from pullback.bank.entries import misfit
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, Keys, build_index
 from pullback.bank.journal import read_journal
 from pullback.bank.store import Bank, Writer
 from pullback.bank.unit import Unit
@@ -145,21 +146,22 @@ def pending(
     bank: Bank, writer: Writer, units: Iterable[Unit], *, part: Part, retry_failed: bool, tally: Tally
 ) -> Iterator[list[Unit]]:
     """Groups with the units that are missing, one at a time: the list of units is never in memory."""
-    twins = Twins(bank, part.label)
+    twins = Twins(bank, part.label, ours=writer.name)
     index = build_index(bank.folder)
     writer.adopt(index.strays)
-    done = {bytes.fromhex(key.decode()) for key in index.keys}
-    aside = set() if retry_failed else {bytes.fromhex(key) for key in index.failed}
+    done = Keys(index.keys)
+    aside = set() if retry_failed else set(index.failed)
     del index
+    news: set[str] = set()
     num_seen = writer.num_written
     for number, group in enumerate(grouped(units, bank.settings.group)):
         if number % part.count != part.index:
             continue
         if writer.num_written != num_seen:  # a shard was written: see what a twin of ours did meanwhile
             num_seen = writer.num_written
-            done |= twins.news()
-        left = [unit for unit in group if bytes.fromhex(unit.key) not in done]
-        missing = [unit for unit in left if bytes.fromhex(unit.key) not in aside]
+            news |= twins.news()
+        left = [unit for unit in group if unit.key not in done and unit.key not in news]
+        missing = [unit for unit in left if unit.key not in aside]
         tally.num_found += len(group) - len(missing)
         tally.num_aside += len(left) - len(missing)
         if missing:
@@ -169,19 +171,21 @@ def pending(
 class Twins:
     """What others with our share write while we run: the same share may have been started twice."""
 
-    def __init__(self, bank: Bank, label: str) -> None:
-        self._folder, self._pattern = bank.folder / DONE, f"{label}-*{JOURNAL_SUFFIX}"
+    def __init__(self, bank: Bank, label: str, *, ours: str) -> None:
+        self._folder, self._pattern, self._ours = bank.folder / DONE, f"{label}-*{JOURNAL_SUFFIX}", ours
         self._seen: dict[str, int] = {}
         self.news()
 
-    def news(self) -> set[bytes]:
+    def news(self) -> set[str]:
         """Keys that were written since the last call; costs one listing of the journals when there are none."""
-        found: set[bytes] = set()
+        found: set[str] = set()
         for path in self._folder.glob(self._pattern):
+            if path.stem == self._ours:  # no unit comes twice
+                continue
             for line in read_journal(path, start=self._seen.get(path.name, 0)):
                 self._seen[path.name] = line.end
                 if not line.problem and not misfit(line.entry, path.name):
-                    found |= {bytes.fromhex(key) for key in line.entry.get("keys", ())}
+                    found.update(line.entry.get("keys", ()))
         return found
 
 

@@ -1,13 +1,13 @@
 """Which unit lies where: folded from the journals and, for what they do not name, from the shards themselves.
 
-Nothing here is kept on disk that could not be made again. 80 bytes a unit in memory.
+Nothing here is kept on disk that could not be made again. 72 bytes a unit stay in memory; while it is made, twice that:
+what the journals say of a shard is packed as it is read, for a list of texts takes five times as much.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from pullback.bank.entries import Named, entry_of, misfit
 from pullback.bank.journal import read_journal
-from pullback.bank.shard import MAX_UNITS, SUFFIX, Shard
-from pullback.bank.unit import ID_LENGTH, Unit
+from pullback.bank.shard import SUFFIX
+from pullback.bank.unit import ID_LENGTH
 from pullback.errors import FileFormatError
 
 SHARDS, DONE, JOURNAL_SUFFIX, PARTIAL = "shards", "done", ".jsonl", ".partial"
-_SHARD_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\.safetensors")
-_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
-_FAILED = frozenset({"failed", "unit", "tries", "error", "traceback"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,70 +58,114 @@ class Index:
 
     def place(self, unit_id: str) -> tuple[str, int] | None:
         """Shard and row of an id, or None."""
+        at = self.position(unit_id)
+        return None if at is None else (self.shards[self.shard[at]], int(self.row[at]))
+
+    def position(self, unit_id: str) -> int | None:
+        """Where an id stands in ``ids``, or None."""
         at = int(np.searchsorted(self.ids, unit_id.encode()))
-        if at == len(self.ids) or self.ids[at] != unit_id.encode():
-            return None
-        return self.shards[self.shard[at]], int(self.row[at])
+        return at if at < len(self.ids) and self.ids[at] == unit_id.encode() else None
 
     def ordered(self) -> np.ndarray:
         """Positions in id order, one for each key: a unit whose latent came out differently elsewhere counts once."""
-        _, first = np.unique(self.keys, return_index=True)
-        return np.sort(first)
+        return np.sort(_distinct(self.keys)[0])
+
+
+class Keys:
+    """Sorted keys, 32 bytes each; a set of texts takes five times as much.
+
+    Args:
+        keys: In any order, `(n,)` of 32 bytes.
+    """
+
+    def __init__(self, keys: np.ndarray) -> None:
+        self._keys = np.sort(keys)
+
+    def __contains__(self, key: str) -> bool:
+        at = int(np.searchsorted(self._keys, key.encode()))
+        return at < len(self._keys) and self._keys[at] == key.encode()
 
 
 def build_index(folder: Path) -> Index:
     """Reads the journals, and the headers of shards that they do not name."""
     problems: list[str] = []
     failed: dict[str, Mapping[str, Any]] = {}
-    entries, strays = scan(folder, problems=problems, failed=failed)
-    names = [entry["shard"] for entry in entries]
-    ids = np.array([unit_id for entry in entries for unit_id in entry["ids"]], dtype=f"S{ID_LENGTH}")
-    keys = np.array([key for entry in entries for key in entry["keys"]], dtype=f"S{ID_LENGTH}")
-    sizes = [len(entry["ids"]) for entry in entries]
-    shard = np.repeat(np.arange(len(entries), dtype=np.int32), sizes)
-    row = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes] or [np.zeros(0, np.int32)])
-    ids, first = np.unique(ids, return_index=True)  # of equal ids the first by shard name
-    keys = keys[first]
-    done = set(keys.tolist())
+    named, strays = scan(folder, problems=problems, failed=failed)
+    sizes = [len(each.ids) // ID_LENGTH for each in named]
+    names = tuple(each.shard for each in named)
+    keys, ids = unpacked(each.keys for each in named), unpacked(each.ids for each in named)
+    del named  # the arrays hold it all
+    order, ids = _distinct(ids)  # of equal ids the first by shard name
+    keys = keys[order]
+    shard = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[order]
+    row = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes] or [np.zeros(0, np.int32)])[order]
+    done = {text for key in keys if (text := key.decode()) in failed} if failed else set()
     return Index(
         ids=ids,
         keys=keys,
-        shard=shard[first],
-        row=row[first],
-        shards=tuple(names),
+        shard=shard,
+        row=row,
+        shards=names,
         strays=tuple(strays),
-        failed={key: entry for key, entry in failed.items() if key.encode() not in done},
+        failed={key: entry for key, entry in failed.items() if key not in done},
         problems=tuple(problems),
     )
 
 
+def unpacked(parts: Iterable[bytes]) -> np.ndarray:
+    """Ids or keys of many shards as one array, `(n,)` of 32 bytes."""
+    return np.frombuffer(b"".join(parts), dtype=f"S{ID_LENGTH}")
+
+
+def _distinct(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the distinct ids in their order, of equal ones the first; and the ids themselves.
+
+    What `numpy.unique` does, with fewer copies at a time.
+    """
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    is_first = np.ones(len(ids), dtype=bool)
+    is_first[1:] = ids[1:] != ids[:-1]
+    return (order, ids) if is_first.all() else (order[is_first], ids[is_first])
+
+
 def scan(
     folder: Path, *, problems: list[str] | None = None, failed: dict[str, Mapping[str, Any]] | None = None
-) -> tuple[list[Mapping[str, Any]], list[str]]:
-    """The shards that are there, as ``{"shard", "bytes", "keys", "ids"}`` by name, and which of them are strays."""
+) -> tuple[list[Named], list[str]]:
+    """What is said of the shards that are there, by name, and which of them are strays."""
     problems = [] if problems is None else problems
     failed = {} if failed is None else failed
     sizes = shard_sizes(folder)
-    found: dict[str, Mapping[str, Any]] = {}
-    entries = list(journal_entries(folder, problems))
-    dropped = {entry["dropped"] for entry in entries if "dropped" in entry} - set(sizes)
-    for entry in entries:
-        if "failed" in entry:
-            failed[str(entry["failed"])] = entry
-        elif "dropped" in entry or entry["shard"] in dropped:
-            continue
-        elif entry["shard"] not in sizes:
-            problems.append(f"{entry['shard']}: named in a journal, but not there")
-        elif entry["bytes"] == sizes[entry["shard"]]:  # else the shard speaks for itself, below
-            found[entry["shard"]] = entry
+    named, dropped = _said(folder, problems, failed)
+    found: dict[str, Named] = {}
+    for each in named:
+        if each.shard in sizes:
+            if each.num_bytes == sizes[each.shard]:  # else the shard speaks for itself, below
+                found[each.shard] = each
+        elif each.shard not in dropped:
+            problems.append(f"{each.shard}: named in a journal, but not there")
     strays = []
     for name in sorted(set(sizes) - set(found)):
         try:
-            found[name] = entry_of(folder / SHARDS / name)
+            found[name] = Named.of(entry_of(folder / SHARDS / name))
             strays.append(name)
         except FileFormatError as error:
             problems.append(f"{name}: {error}")
     return [found[name] for name in sorted(found)], strays
+
+
+def _said(folder: Path, problems: list[str], failed: dict[str, Mapping[str, Any]]) -> tuple[list[Named], set[str]]:
+    """What the journals say of shards, and which they dropped; what was set aside goes to ``failed``."""
+    named: list[Named] = []
+    dropped: set[str] = set()
+    for entry in journal_entries(folder, problems):
+        if "failed" in entry:
+            failed[str(entry["failed"])] = entry
+        elif "dropped" in entry:
+            dropped.add(entry["dropped"])
+        else:
+            named.append(Named.of(entry))
+    return named, dropped
 
 
 def journal_entries(folder: Path, problems: list[str]) -> Iterator[Mapping[str, Any]]:
@@ -153,44 +195,3 @@ def shard_sizes(folder: Path) -> dict[str, int]:
             for entry in entries
             if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False)
         }
-
-
-def entry_of(path: Path) -> dict[str, Any]:
-    """What a journal should say of a shard, from its header.
-
-    Raises:
-        FileFormatError: If it is none, or has a name that no writer gives.
-    """
-    if not _SHARD_NAME.fullmatch(path.name):
-        raise FileFormatError(wanted="a name as writers give", got=repr(path.name), hint="take the file away")
-    return line_for(path, [row.unit for row in Shard.open(path).rows])
-
-
-def line_for(path: Path, units: Sequence[Unit]) -> dict[str, Any]:
-    """What a journal should say of a shard that holds these units."""
-    return {
-        "shard": path.name,
-        "bytes": path.stat().st_size,
-        "keys": [unit.key for unit in units],
-        "ids": [unit.id for unit in units],
-    }
-
-
-def misfit(entry: Mapping[str, Any], journal: str) -> str:
-    """What is wrong with an entry that has the right checksum; anyone can compute a checksum."""
-    if "failed" in entry:
-        is_right = isinstance(entry["failed"], str) and _ID.fullmatch(entry["failed"]) and set(entry) <= _FAILED
-        return "" if is_right else f"{journal}: a failed unit without a key, or with more than belongs to it"
-    if set(entry) == {"dropped"} and isinstance(entry["dropped"], str):
-        return ""
-    if set(entry) != {"shard", "bytes", "keys", "ids"}:
-        return f"{journal}: an entry with {sorted(map(str, entry))[:5]}"
-    if not isinstance(entry["shard"], str) or not _SHARD_NAME.fullmatch(entry["shard"]):
-        return f"{journal}: {str(entry['shard'])[:60]!r} is not the name of a shard"
-    lists = [entry["keys"], entry["ids"]]
-    are_lists = all(isinstance(each, list) and 0 < len(each) <= MAX_UNITS for each in lists)
-    if not are_lists or len(lists[0]) != len(lists[1]) or type(entry["bytes"]) is not int:
-        return f"{journal}: keys, ids and bytes of {entry['shard']} do not fit"
-    if not all(isinstance(text, str) and _ID.fullmatch(text) for each in lists for text in each):
-        return f"{journal}: an id of {entry['shard']} is not {ID_LENGTH} hexadecimal digits"
-    return ""

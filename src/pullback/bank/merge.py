@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pullback.bank.index import SHARDS, entry_of, scan, shard_sizes
+from pullback.bank.entries import entry_of
+from pullback.bank.index import SHARDS, scan, shard_sizes
 from pullback.bank.shard import Shard
 from pullback.bank.store import Bank, Writer
 from pullback.errors import FileFormatError, MismatchError, OptionError
@@ -68,7 +69,7 @@ def _check_alike(bank: Bank, source: Bank) -> None:
 
 def _merge_one(bank: Bank, source: Bank, writer: Writer, merged: Merged) -> None:
     known_failed: dict[str, Mapping[str, Any]] = {}
-    known = {unit_id for entry in scan(bank.folder, failed=known_failed)[0] for unit_id in entry["ids"]}
+    known = {unit_id for each in scan(bank.folder, failed=known_failed)[0] for unit_id in each.texts()}
     for name in sorted(shard_sizes(source.folder)):
         path = source.folder / SHARDS / name
         try:

@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, Index, build_index, entry_of, line_for
+from pullback.bank.entries import entry_of, line_for
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, Index, build_index
 from pullback.bank.journal import Journal
 from pullback.bank.settings import RunSettings, claim, read_settings
 from pullback.bank.shard import MAX_UNITS, SUFFIX, Row, Shard, kind_of, write_shard

@@ -7,17 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pullback.bank.index import (
-    DONE,
-    JOURNAL_SUFFIX,
-    PARTIAL,
-    SHARDS,
-    entry_of,
-    journal_paths,
-    misfit,
-    scan,
-    shard_sizes,
-)
+from pullback.bank.entries import Named, entry_of, misfit
+from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, journal_paths, scan, shard_sizes
 from pullback.bank.journal import read_journal
 from pullback.bank.settings import NAME
 from pullback.bank.shard import Shard
@@ -67,8 +58,8 @@ def verify_bank(bank: Bank, *, clean: bool = False) -> Verdict:
         What was found, before anything was cleaned.
     """
     problems: list[str] = []
-    entries, strays = scan(bank.folder, problems=problems)
-    refused, sound = _shards(bank.folder, {entry["shard"]: entry for entry in entries})
+    named, strays = scan(bank.folder, problems=problems)
+    refused, sound = _shards(bank.folder, {each.shard: each for each in named})
     refused |= _journals(bank.folder)
     verdict = Verdict(
         num_units=len({unit_id for ids in sound.values() for unit_id in ids}),
@@ -92,7 +83,7 @@ def orphans(folder: Path) -> list[Path]:
     return [path for path in found + empty if path.is_file()]
 
 
-def _shards(folder: Path, named: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+def _shards(folder: Path, named: Mapping[str, Named]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """What is wrong with damaged shards, and the ids in the others."""
     refused: dict[str, str] = {}
     sound: dict[str, list[str]] = {}
@@ -100,7 +91,7 @@ def _shards(folder: Path, named: Mapping[str, Mapping[str, Any]]) -> tuple[dict[
         try:
             entry, shard = entry_of(folder / SHARDS / name), Shard.open(folder / SHARDS / name)
             shard.read_all()
-            if entry != named.get(name, entry):
+            if Named.of(entry) != named.get(name, Named.of(entry)):
                 raise shard.refusal("the units that the journal names", f"{len(entry['ids'])} others")
         except PullbackError as error:
             refused[name] = str(error)
