@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 from pullback.api import load
 from pullback.api.compare import compare
 from pullback.api.model import Model
+from pullback.directions import Direction
+from pullback.edit import typical_distance
 from pullback.errors import MismatchError, OptionError, RankError, ShapeError
 from pullback.geometry import Plan
 from pullback.measure.compare import angles_between, responses
@@ -104,6 +108,33 @@ def test_the_missing_direction_is_the_planted_one(model: Model) -> None:
     assert next(iter(step.vanished.strips)) == 2
     assert step.vanished.strips[2].shape == (2, 4, 3, 4, 4, 3)
     assert not np.array_equal(step.vanished.strips[2][0, :, 0], step.vanished.strips[2][0, :, 2])
+
+
+def test_pictures_move_h_as_far_along_directions_that_are_nearly_one(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of such a pair each has hardly a response of its own, and still moves h by all of J v."""
+    import pullback.api.compare as module
+
+    found = module.global_directions
+
+    def leaning(*arguments: Any, **keywords: Any) -> list[Direction]:
+        first, second, *rest = found(*arguments, **keywords)
+        vector = first.vector + 0.02 * second.vector
+        return [first, dataclasses.replace(second, vector=vector / vector.norm()), *rest]
+
+    def recorded(models: Any, f: Any, x: Tensor, v: Tensor, step: Tensor, walk: int) -> np.ndarray:
+        moved = f(x + 0.1 * step.to(x)[:, None, None, None] * v) - f(x)
+        ratios.append(10 * moved.flatten(1).norm(dim=1) / (0.1 * typical_distance(f, x)))
+        return np.zeros(0)
+
+    ratios: list[Tensor] = []
+    monkeypatch.setattr(module, "global_directions", leaning)
+    monkeypatch.setattr(module, "NUM_PICTURED", RANK)
+    monkeypatch.setattr(module, "_strip", recorded)
+    compare(model, model, **settings(with_pictures=True))
+    assert len(ratios) == 2 * RANK
+    torch.testing.assert_close(torch.stack(ratios), torch.ones(2 * RANK, NUM), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("run", range(3))

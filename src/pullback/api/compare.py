@@ -177,14 +177,15 @@ class _Work:
         )
         return found.bases, found.num_products
 
-    def gains(self, f: NetworkFeatureMap, v: Tensor) -> Tensor:
-        """`own_response` to each v of `(K, B, *x_shape)`, as `(K, B)`."""
-        parts = []
+    def gains(self, f: NetworkFeatureMap, v: Tensor) -> tuple[Tensor, Tensor]:
+        """`own_response` to each v of `(K, B, *x_shape)`, and all of it, ``|J v|``, as `(K, B)` each."""
+        parts, lengths = [], []
         for start in range(0, len(self.x), self.batch):
             part = slice(start, start + self.batch)
-            jac = JacobianAt(f, self.x[part], plan=self.plan)
-            parts.append(own_response(jac.jvp(v[:, part].transpose(0, 1))).mT)
-        return torch.cat(parts, dim=1).cpu()
+            pushed = JacobianAt(f, self.x[part], plan=self.plan).jvp(v[:, part].transpose(0, 1))
+            parts.append(own_response(pushed).mT)
+            lengths.append(torch.linalg.vector_norm(pushed.double(), dim=-1).mT)
+        return torch.cat(parts, dim=1).cpu(), torch.cat(lengths, dim=1).cpu()
 
 
 def _step(models: tuple[Model, Model], maps: Sequence[NetworkFeatureMap], work: _Work, walk: int) -> Step:
@@ -207,13 +208,13 @@ def _side(
     directions: Sequence[Direction] = global_directions(bases, rank=work.rank)
     u = torch.stack([each.vector for each in directions])
     v = torch.stack([_carried(u, basis) for basis in bases], dim=1)  # (K, B, *x_shape)
-    own, other = (work.gains(f, v) for f in maps)
+    (own, lengths), (other, _) = (work.gains(f, v) for f in maps)
     found = responses(own, other, generator=torch.Generator().manual_seed(0))
     if not walk:
         return Side(tuple(found))
     distance = typical_distance(maps[0], work.x)
     drawn = sorted(found, key=lambda each: (not each.is_missing, each.share))[:NUM_PICTURED]
-    steps = {each.index: 0.1 * distance / own[each.index].clamp_min(1e-12) for each in drawn}
+    steps = {each.index: 0.1 * distance / lengths[each.index].clamp_min(1e-12) for each in drawn}  # all of J v moves h
     strips = {i: _strip(models, maps[0], work.x, v[i], step, walk) for i, step in steps.items()}
     return Side(tuple(found), strips)
 
