@@ -6,9 +6,11 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import torch
 
 from pullback.bank.journal import line_of
 from pullback.cli import bank_options, main
@@ -41,7 +43,7 @@ def failing(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 @pytest.fixture(scope="module")
 def made(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bank") / "toy"
-    assert main(["bank", "run", str(folder), "--model", str(toy_folder), *SMALL]) == 0
+    assert main(["bank", "run", str(folder), "--model", str(toy_folder), *SMALL, "--threads", "1"]) == 0
     return folder
 
 
@@ -56,6 +58,7 @@ def test_a_run_prints_the_plan_the_sizes_and_the_digest(
     assert "8 units computed, 0 were there, 0 set aside" in captured.err
     record = json.loads((tmp_path / "run.json").read_text())
     assert set(record["plan"]) == {"jvp_engine", "vjp_engine", "chunk", "dtype", "threads"}
+    assert record["plan"]["threads"] == torch.get_num_threads() > 0, "what torch chose, not that it chose"
     assert record["request"]["model"] == str(toy_folder)
     assert len(record["request"]["weights"]) == 64
 
@@ -336,6 +339,45 @@ def test_a_run_on_ray_whose_units_are_set_aside_ends_with_1(
 
 def _with_dim(init, dim: int):  # the toy's h is small: sketch it further than anyone would
     return lambda self, u="exact", v="exact", sketch_dim=dim: init(self, u, v, sketch_dim)
+
+
+def test_the_driver_of_a_run_on_ray_has_dropped_its_model_before_workers_load_theirs(
+    toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import weakref
+
+    from pullback.bank import Bank, Tally, Unit, ray_backend
+    from pullback.bank.request import BasisWork, ModelWork
+
+    networks: list[weakref.ref[torch.nn.Module]] = []
+    build = BasisWork.__init__
+
+    def watched(self, model, request, plan):
+        networks.append(weakref.ref(model.network))
+        build(self, model, request, plan)
+
+    def pretended(bank: Bank, units: Iterable[Unit], make_work: ModelWork, **_: object) -> Tally:
+        alive.append([network() is not None for network in networks])
+        asked.append([unit.key for unit in units])
+        assert asked[-1] == [unit.key for unit in make_work().units()]
+        assert bank.settings.plan["threads"] == 1
+        return Tally()
+
+    alive: list[list[bool]] = []
+    asked: list[list[str]] = []
+    monkeypatch.setattr(BasisWork, "__init__", watched)
+    monkeypatch.setattr(ray_backend, "run_on_ray", pretended)
+    before = torch.get_num_threads()
+    try:
+        for words in (["--model", str(toy_folder), *SMALL], []):
+            networks.clear()
+            assert main(["bank", "run", str(tmp_path / "bank"), *words, "--ray", "local"]) == 0
+    finally:
+        torch.set_num_threads(before)
+    assert [any(each) for each in alive] == [False, False]
+    assert all(alive)
+    assert len(asked[0]) == len(set(asked[0])) == 8
+    assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize("name", WITH_HELP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,13 +150,17 @@ class BasisWork:
 
     def units(self) -> Iterator[Unit]:
         """Every unit, timestep by timestep: units of one timestep can be computed together."""
+        return seeded(self.templates(), self.request)
+
+    def templates(self) -> list[Unit]:
+        """The first unit of each timestep; whoever has them needs no model to name the others."""
         request = self.request
+        found = []
         for fraction in request.t_fractions:
             f = self.feature_map(float(self.model.schedule.timestep(fraction)))
             made = made_from_seed(self.model, f, num_steps=request.num_steps, cond=self.cond)
-            first = unit_of(f, rank=request.rank, tol=request.tol, made={**made, "seed": request.first_seed})
-            for seed in range(request.first_seed, request.first_seed + request.num_samples):
-                yield dataclasses.replace(first, made={**made, "seed": seed})
+            found.append(unit_of(f, rank=request.rank, tol=request.tol, made={**made, "seed": request.first_seed}))
+        return found
 
     def first_map(self) -> NetworkFeatureMap:
         """The map at the first t."""
@@ -184,15 +188,22 @@ class BasisWork:
         return answers_of(units, x, basis)
 
 
-def measured_plan(work: BasisWork, *, group: int, threads: int = 0) -> dict[str, Any]:
-    """The fastest plan on this device, as it goes into ``run.json``: times left out."""
+def seeded(templates: Iterable[Unit], request: Request) -> Iterator[Unit]:
+    """Of each template one unit a seed, in order."""
+    for first in templates:
+        for seed in range(request.first_seed, request.first_seed + request.num_samples):
+            yield dataclasses.replace(first, made={**first.made, "seed": seed})
+
+
+def measured_plan(work: BasisWork, *, group: int) -> dict[str, Any]:
+    """The fastest plan on this device with the threads that torch has now, as it goes into ``run.json``: no times."""
     from pullback.geometry import measure_plan
 
     request, f = work.request, work.first_map()
     seeds = range(request.first_seed, request.first_seed + min(group, request.num_samples))
     x = work.model.sample_latent(t=f.t, seeds=seeds, num_steps=1, cond=work.cond)
     plan = measure_plan(f, x, generator=torch.Generator().manual_seed(0))
-    return {**plan_record(plan), "threads": threads}
+    return {**plan_record(plan), "threads": torch.get_num_threads()}
 
 
 def made_from_seed(

@@ -66,7 +66,7 @@ class BankRun:
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     """Precision of the network."""
     threads: int = 0
-    """Processor threads of a worker; 0 leaves the choice to torch."""
+    """Processor threads of a worker, recorded in run.json; 0 leaves the choice to torch, and takes one on Ray."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pullback.cli.bank_options import BankRun
-from pullback.cli.loading import device_of, use_threads
+from pullback.cli.loading import device_of, release_memory, use_threads
 from pullback.cli.terminal import Bars, hint, log, out
 from pullback.errors import MismatchError, OptionError
 
 if TYPE_CHECKING:
-    from pullback.bank import Bank
-    from pullback.bank.request import BasisWork, Request
+    from pullback.bank import Bank, Part, Tally, Unit
+    from pullback.bank.request import BasisWork, ModelWork, Request
 
 STOPPED, INCOMPLETE = 130, 1
 NUM_SKETCHED = 3
@@ -23,16 +24,21 @@ def run_run(options: BankRun) -> int:
     """Computes what is missing; prints the content digest. Ends with 1 if units are set aside."""
     from pullback.bank import Bank, Part
     from pullback.bank.contents import content_digest
-    from pullback.bank.request import ModelWork
+    from pullback.bank.request import ModelWork, seeded
 
     part = Part.parse(options.shard)
     device_of(options.device)  # which refuses what is not there before anything is loaded
     bank, work = _begun(options)
-    make_work = ModelWork(work.request, bank.settings.plan, options.device)
+    request, templates = work.request, work.templates()
+    make_work = ModelWork(request, bank.settings.plan, options.device)
     log(plan_text(bank, work))
     try:
         failed = _tell_sketch_error(bank, work, options.retries)
-        tally = _computed(options, bank, work, make_work, part)
+        here = None if options.ray else work
+        del work
+        if options.ray:
+            release_memory()  # each worker loads a model of its own, where the driver's was
+        tally = _computed(options, bank, seeded(templates, request), here or make_work, part)
         tally.failed += failed
     except KeyboardInterrupt:
         log("\nstopped; what was computed is kept")
@@ -60,7 +66,7 @@ def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
     if (options.folder / NAME).exists():
         return _gone_on(options)
     request = request_of(options)
-    use_threads(options.threads)  # before the plan is measured
+    use_threads(options.threads or int(bool(options.ray)))  # before the plan is measured; a worker on Ray has one core
     log(f"loading {request.model}")
     work = ModelWork(request, {}, options.device)()
     check_rank(work.first_map(), request.rank)
@@ -69,7 +75,7 @@ def _begun(options: BankRun) -> tuple[Bank, BasisWork]:
         storage=Storage(u=options.keep_u, v=options.keep_v),
         shard_size=options.shard_size,
         group=options.group,
-        plan=measured_plan(work, group=options.group, threads=options.threads),
+        plan=measured_plan(work, group=options.group),
         device=device_name(options.device),
         request=request.record(),
     )
@@ -141,24 +147,18 @@ def request_of(options: BankRun) -> Request:
     )
 
 
-def _computed(options: BankRun, bank: Bank, work: BasisWork, make_work: Any, part: Any) -> Any:
+def _computed(options: BankRun, bank: Bank, units: Iterator[Unit], work: BasisWork | ModelWork, part: Part) -> Tally:
     from pullback.bank import run_here
+    from pullback.bank.request import ModelWork
 
     with Bars() as bars:
 
         def progress(num_done: int, num_failed: int) -> None:
             bars("local bases", num_done + num_failed, work.request.num_units // part.count)
 
-        if not options.ray:
-            return run_here(
-                bank,
-                work.units(),
-                lambda: work,
-                part=part,
-                retries=options.retries,
-                retry_failed=options.retry_failed,
-                progress=progress,
-            )
+        shared = {"part": part, "retry_failed": options.retry_failed, "progress": progress}
+        if not isinstance(work, ModelWork):
+            return run_here(bank, units, lambda: work, retries=options.retries, **shared)
         from pullback.bank.ray_backend import RaySettings, run_on_ray
 
         settings = RaySettings(
@@ -167,15 +167,7 @@ def _computed(options: BankRun, bank: Bank, work: BasisWork, make_work: Any, par
             gpus_per_worker=float(options.device.startswith("cuda")),
             retries=options.retries,
         )
-        return run_on_ray(
-            bank,
-            work.units(),
-            make_work,
-            settings=settings,
-            part=part,
-            retry_failed=options.retry_failed,
-            progress=progress,
-        )
+        return run_on_ray(bank, units, work, settings=settings, **shared)
 
 
 def plan_text(bank: Bank, work: BasisWork) -> str:

@@ -43,6 +43,16 @@ def device_of(name: str) -> Any:
     return device
 
 
+def release_memory() -> None:
+    """Gives back what dropped models held, on a GPU too."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()  # nothing where there is no GPU
+
+
 def use_threads(num: int) -> None:
     """Has torch use so many processor threads; 0 leaves the choice to it.
 
