@@ -118,6 +118,27 @@ def compare(
         _show([row])
 
 
+def table(csv_file: Positional[Path] = Path("docs/results/comparison.csv")) -> None:
+    """Print what `compare` measured as Markdown, with each purity as a share of the way from random to the ceiling.
+
+    Args:
+        csv_file: What `compare` wrote, with "random h" and "supervised" among its methods.
+    """
+    with csv_file.open(newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    low, high = (float(rows[name]["purity"]) for name in ("random h", "supervised"))
+    columns = ("directions", "D@12 (null)", "D@24 (null)", "purity", "transfer", "pass rate", "of the ceiling's purity")
+    print(f"| {' | '.join(('', *columns))} |\n|{'---|' * (len(columns) + 1)}")
+    for name, row in rows.items():
+        counts = [
+            f"{row[d]} [{row[f'{d} low']}, {row[f'{d} high']}] ({row[f'{d} null 99 %']})" for d in ("D@12", "D@24")
+        ]
+        means = [f"{row[f]} [{row[f'{f} low']}, {row[f'{f} high']}]" for f in ("purity", "transfer")]
+        share = (float(row["purity"]) - low) / (high - low)
+        cells = (name, row["directions"], *counts, *means, row["pass rate"], f"{share:.2f}")
+        print(f"| {' | '.join(cells)} |")
+
+
 def sheet(
     folder: Positional[Path],
     path: Positional[Path],
@@ -172,4 +193,4 @@ def _write(path: Path, rows: Sequence[dict], *, append: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.extras.subcommand_cli_from_dict({"see": see, "compare": compare, "sheet": sheet}))
+    sys.exit(tyro.extras.subcommand_cli_from_dict({"see": see, "compare": compare, "table": table, "sheet": sheet}))

@@ -252,7 +252,7 @@ def test_metric_h_and_dense_of_a_single_latent():
 def test_autotune_fills_in_its_times():
     f = ConvMap(dtype=torch.float32)
     plan = measure_plan(f, latents(f, 2), chunk=4)
-    assert plan.jvp_engine in ("vmap", "loop")
+    assert plan.jvp_engine in ("vmap", "loop", "double_backward")
     assert plan.vjp_engine in ("vmap", "loop")
     assert plan.seconds_per_jvp is not None
     assert plan.seconds_per_jvp > 0

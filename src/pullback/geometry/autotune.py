@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from pullback.errors import ModelError
-from pullback.geometry.cost import BLOCKS
+from pullback.geometry.cost import BLOCKS, expected_products
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import generator_or_fixed, randn
 from pullback.geometry.plan import JvpEngine, Plan, VjpEngine
 from pullback.types import FeatureMap
 
-JVP_TIERS: tuple[tuple[JvpEngine, ...], ...] = (("vmap", "loop"), ("double_backward",), ("finite_difference",))
+JVP_TIERS: tuple[tuple[JvpEngine, ...], ...] = (("vmap", "loop", "double_backward"), ("finite_difference",))
 VJP_TIERS: tuple[tuple[VjpEngine, ...], ...] = (("vmap", "loop"),)
+TYPICAL = 15
+"""Triplets, guards included, of the basis that engines are compared for."""
 E = TypeVar("E", bound=str)
 _PLANS: weakref.WeakKeyDictionary[FeatureMap, dict[tuple[int, ...], Plan]] = weakref.WeakKeyDictionary()
 
@@ -33,8 +35,9 @@ def measure_plan(
 ) -> Plan:
     """Time the engines at x, after a warm-up call each, and keep the fastest jvp and the fastest vjp.
 
-    Double backward is tried where no layer-by-layer forward derivative exists, finite differences where that fails
-    too, each with a warning that says why.
+    An engine that is fast on one direction may be slow on many and the other way round: each is judged at the width of
+    block at which a basis takes it least time. Finite differences are tried where no exact engine works; they, and
+    double backward where forward mode fails, come with a warning that says why.
 
     Args:
         f: A feature map, or a plain batched callable.
@@ -43,7 +46,7 @@ def measure_plan(
         generator: For the directions that are timed.
 
     Returns:
-        A plan with all times filled in. Costs eight chunks of products, and two calls of each narrower width.
+        A plan with all times filled in. Costs some ten chunks of products, and two calls of each narrower width.
 
     Raises:
         ModelError: If no engine can differentiate the map.
@@ -67,8 +70,13 @@ def measure_plan(
         fitting.append(trial.plan.chunk)
         return seconds / num / jac.num_samples
 
-    jvp_engine, jvp_seconds = _fastest(JVP_TIERS, seconds_per_jvp)
-    vjp_engine, vjp_seconds = _fastest(VJP_TIERS, seconds_per_vjp)
+    def basis_by(seconds: Callable[[E, int], float]) -> Callable[[E], float]:
+        widths = {1, min(most, BLOCKS[-1])}
+        return lambda engine: min(expected_products(TYPICAL, num) * seconds(engine, num) for num in widths)
+
+    jvp_engine = _fastest(JVP_TIERS, basis_by(seconds_per_jvp))
+    vjp_engine = _fastest(VJP_TIERS, basis_by(seconds_per_vjp))
+    jvp_seconds, vjp_seconds = seconds_per_jvp(jvp_engine), seconds_per_vjp(vjp_engine)
     by_width = [
         (num * jac.num_samples, (seconds_per_jvp(jvp_engine, num) + seconds_per_vjp(vjp_engine, num)) / 2)
         for num in BLOCKS
@@ -87,7 +95,7 @@ def plan_for(f: FeatureMap, x: Tensor) -> Plan:
     return plans[key]
 
 
-def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> tuple[E, float]:
+def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> E:
     """The fastest engine of the first tier in which one works."""
     reason = ""
     for tier in tiers:
@@ -99,9 +107,9 @@ def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> tup
                 reason = f"{engine} failed: {str(error).splitlines()[0]}"
         if times:
             best = min(times, key=lambda engine: times[engine])
-            if tier is not tiers[0]:
+            if reason and best not in ("vmap", "loop"):
                 warnings.warn(f"products use {best}, since {reason}", stacklevel=3)
-            return best, times[best]
+            return best
     raise ModelError(
         wanted="f must be differentiable in x",
         got=reason,

@@ -105,7 +105,7 @@ def jvp_loop(point: Point, v: Tensor) -> Tensor:
 
 
 def jvp_double_backward(point: Point, v: Tensor) -> Tensor:
-    """``Jv = d<J^T w, v>/dw``: reverse mode twice, for layers without a forward derivative."""
+    """``Jv = d<J^T w, v>/dw``: reverse mode twice; no primal pass once the graph is there."""
     w, g = point.double_graph
     return torch.stack([torch.autograd.grad(g, w, tangent, retain_graph=True)[0] for tangent in v])
 

@@ -41,7 +41,8 @@ class Plan:
 
     Attributes:
         jvp_engine: ``"vmap"`` (forward mode, directions batched), ``"loop"`` (forward mode, one direction at a time),
-            ``"double_backward"`` (for layers without forward derivative), ``"finite_difference"`` (central
+            ``"double_backward"`` (reverse mode twice on one kept graph: the fastest for few directions, and
+            for layers without forward derivative), ``"finite_difference"`` (central
             difference with a step of eps^(1/3) |x|: for maps whose forward derivative is missing altogether).
         vjp_engine: ``"vmap"`` or ``"loop"``, both in reverse mode.
         chunk: Largest number of (sample, direction) pairs that meet in one network call. Activation memory grows with
