@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pullback.api.banked import banked_bases
+from pullback.api.drawn import check_predictions, drawn_by, more_latents
 from pullback.api.finder import check_rank
 from pullback.api.model import Model, load
 from pullback.api.settings import Report, silent
@@ -21,6 +22,7 @@ from pullback.edit import typical_distance
 from pullback.errors import MismatchError, OptionError, RankError, ShapeError
 from pullback.geometry import JacobianAt, Plan, TangentBasis, measure_plan
 from pullback.measure.compare import Angles, Response, angles_between, own_response, responses
+from pullback.measure.lacking import Drawn
 from pullback.models import NetworkFeatureMap
 from pullback.models.ddim import denoise
 from pullback.types import Pool
@@ -57,12 +59,14 @@ class Step:
         angles: Between the local spaces.
         vanished: Directions of the first model, as the second sees them.
         appeared: Directions of the second, as the first sees them.
+        drawn: What the second draws least of what the first does, as "vanished", and the reverse; empty if not asked.
         num_products: Jacobian products of bases, less what came out of the bank.
     """
 
     angles: Angles
     vanished: Side
     appeared: Side
+    drawn: Mapping[str, Drawn]
     num_products: int
 
 
@@ -71,6 +75,7 @@ def compare(
     b: Any,
     *,
     num_samples: int = 16,
+    num_predictions: int = 64,
     t_fractions: Sequence[float] = (0.8, 0.5, 0.2),
     rank: int = 10,
     layer: str | None = None,
@@ -88,12 +93,14 @@ def compare(
 
     Angles need no common coordinates of h: they are taken between spans of v, in X, and in H beside. A direction counts
     as missing when the other model's own response to it falls out of line with its response to all others; see
-    `own_response` and `responses` in `pullback.measure.compare`.
+    `own_response` and `responses` in `pullback.measure.compare`. What a model no longer draws it may still respond
+    to: so predictions are compared too, see `pullback.measure.lacking`.
 
     Args:
         a: The first model, such as the base: whatever `load` takes.
         b: The second, such as the fine-tuned one; its latents must have the same shape and schedule.
-        num_samples: Latents at each t.
+        num_samples: Latents at each t whose bases are compared.
+        num_predictions: Latents at each t whose predictions are, from the same seed on; 0 leaves that out.
         t_fractions: Shares of T.
         rank: Local directions a latent, and at most as many global ones.
         layer: Feature layer of both; the innermost block of each by default.
@@ -108,13 +115,14 @@ def compare(
         progress: Called as ``progress(stage, done, total)``.
 
     Raises:
-        OptionError: If there are fewer than two samples.
+        OptionError: If there are fewer than two samples, or one to seven predictions.
         ShapeError: If latents of the two models differ in shape.
         MismatchError: If they hold another amount of signal or noise at a t.
         RankError: If a feature has fewer than ``rank`` dimensions, or the rank is below 1.
     """
     a, b = (each if isinstance(each, Model) else load(each) for each in (a, b))
     _check(a, b, t_fractions=t_fractions, num_samples=num_samples, rank=rank)
+    check_predictions(num_predictions)
     seeds = range(seed, seed + num_samples)
     steps = []
     for t_fraction in t_fractions:
@@ -125,7 +133,9 @@ def compare(
         plan = plan or measure_plan(maps[0], x[:batch])
         work = _Work(x, rank, tol, batch, plan, None if bank is None else Path(bank), f"t/T {t_fraction:g}", progress)
         walk = max(1, round(num_steps * t_fraction)) if with_pictures else 0
-        steps.append(_step((a, b), maps, work, walk))
+        more = more_latents(a, x, num=num_predictions, t_fraction=t_fraction, seed=seed, num_steps=num_steps)
+        drawn = drawn_by((a, b), more, maps[0].t or 0, batch=batch, with_pictures=with_pictures)
+        steps.append(_step((a, b), maps, work, drawn, walk))
     return steps
 
 
@@ -188,13 +198,15 @@ class _Work:
         return torch.cat(parts, dim=1).cpu(), torch.cat(lengths, dim=1).cpu()
 
 
-def _step(models: tuple[Model, Model], maps: Sequence[NetworkFeatureMap], work: _Work, walk: int) -> Step:
+def _step(
+    models: tuple[Model, Model], maps: Sequence[NetworkFeatureMap], work: _Work, drawn: Mapping[str, Drawn], walk: int
+) -> Step:
     generator = torch.Generator().manual_seed(0)
     (a, cost_a), (b, cost_b) = (work.bases(f, name) for f, name in zip(maps, "AB", strict=True))
     angles = angles_between(a, b, t=float(maps[0].t or 0), generator=generator)
     vanished = _side(models, maps, a, work, walk)
     appeared = _side(models[::-1], maps[::-1], b, work, walk)
-    return Step(angles, vanished, appeared, cost_a + cost_b)
+    return Step(angles, vanished, appeared, drawn, cost_a + cost_b)
 
 
 def _side(

@@ -153,7 +153,7 @@ class CompareOptions:
     """Compare two models on the same latents: a base and what was made of it, or two training runs.
 
     Writes compare.html and compare.json: principal angles between their local spaces at each t, and which directions
-    of either the other does not respond to. Bases are kept in OUT/bank.
+    of either the other does not respond to, or does not draw. Bases are kept in OUT/bank.
     """
 
     a: Annotated[Positional[str], arg(metavar="A")]
@@ -163,7 +163,9 @@ class CompareOptions:
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder to write to; it is made if it is not there."""
     samples: int = 16
-    """Latents at each t."""
+    """Latents at each t whose local bases are compared."""
+    predictions: int = 64
+    """Latents at each t whose predictions are compared, for what one model draws and the other does not; 0 for none."""
     t_fractions: Annotated[str, arg(metavar="A,B,...")] = "0.8,0.5,0.2"
     """Where in the noise to look: 1 is pure noise, 0 the picture."""
     rank: int = 10

@@ -28,6 +28,7 @@ def run_compare(options: CompareOptions) -> None:
         steps = compare(
             *models,
             num_samples=options.samples,
+            num_predictions=options.predictions,
             t_fractions=t_fractions,
             rank=options.rank,
             layer=options.layer or None,
@@ -42,6 +43,7 @@ def run_compare(options: CompareOptions) -> None:
                 step.angles,
                 {"vanished": step.vanished.responses, "appeared": step.appeared.responses},
                 {"vanished": step.vanished.strips, "appeared": step.appeared.strips},
+                step.drawn,
             )
             for step in steps
         ]
@@ -59,5 +61,6 @@ def _plain(step: Any) -> dict[str, object]:
         "angles": dataclasses.asdict(step.angles),
         "vanished": [dataclasses.asdict(each) for each in step.vanished.responses],
         "appeared": [dataclasses.asdict(each) for each in step.appeared.responses],
+        "drawn": {side: dataclasses.asdict(found.lack) for side, found in step.drawn.items()},
         "num_products": step.num_products,
     }

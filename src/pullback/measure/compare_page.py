@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pullback.measure.compare import Angles, Response
+from pullback.measure.lacking import Drawn
 from pullback.measure.report_frames import encode_strip
 from pullback.measure.report_text import esc
 
@@ -29,11 +30,12 @@ STYLE = (
 
 @dataclass(frozen=True, eq=False)
 class PageStep:
-    """One t: angles, responses of either side by name, pictures by direction."""
+    """One t: angles, responses of either side by name, pictures by direction, what either alone draws by side."""
 
     angles: Angles
     responses: Mapping[str, Sequence[Response]]
     strips: Mapping[str, Mapping[int, np.ndarray]]
+    drawn: Mapping[str, Drawn] = field(default_factory=dict)
 
 
 def compare_page(names: tuple[str, str], steps: Sequence[PageStep], *, settings: Mapping[str, object]) -> bytes:
@@ -52,7 +54,10 @@ def compare_page(names: tuple[str, str], steps: Sequence[PageStep], *, settings:
         f"<p>{esc(verdict(steps))}</p>",
         "<p>Both models were opened up at the same latents, which A made. A direction of one model is called missing "
         "in the other when the other responds to it with less than half of what it should, judged by its response to "
-        "all other directions, and when that falls four spreads out of line.</p>",
+        "all other directions, and when that falls four spreads out of line. What a model no longer draws it may still "
+        "respond to: so that mixture is sought, too, along which the predictions of one model vary and those of the "
+        "other least. It is missing when the other's standard deviation along it, on latents that did not choose it, "
+        "is less than half of its owner's.</p>",
         *(_section(step) for step in steps),
         f"<p><small>{foot}</small></p></html>",
     ]
@@ -73,6 +78,7 @@ def verdict(steps: Sequence[PageStep]) -> str:
             for each in step.responses[side]
             if each.is_missing
         ]
+        + [f"what is drawn at t = {s.angles.t:g}" for s in steps if side in s.drawn and s.drawn[side].lack.is_missing]
         for side in ("vanished", "appeared")
     }
     if not any(found.values()):
@@ -84,7 +90,9 @@ def verdict(steps: Sequence[PageStep]) -> str:
 def _section(step: PageStep) -> str:
     sides = {"vanished": "Directions of A, as B responds to them", "appeared": "Directions of B, as A responds to them"}
     tables = "".join(
-        f"<h3>{title}</h3>{_table(step.responses[side])}{_pictures(step.strips[side])}" for side, title in sides.items()
+        f"<h3>{title}</h3>{_table(step.responses[side])}{_pictures(step.strips[side])}"
+        f"{_drawn(step.drawn[side]) if side in step.drawn else ''}"
+        for side, title in sides.items()
     )
     return f"<h2>t = {step.angles.t:g}</h2>{_chart(step.angles)}{tables}"
 
@@ -106,6 +114,18 @@ def _pictures(strips: Mapping[int, np.ndarray]) -> str:
         caption = "above: by the model it comes from, below: by the other; each latent moved back, not at all, forward"
         figures.append(f"<figure><figcaption>direction {index}; {caption}</figcaption>{rows}</figure>")
     return "".join(figures)
+
+
+def _drawn(found: Drawn) -> str:
+    """What the other draws least: the number, and the latents at its two ends."""
+    lack = found.lack
+    words = f"of what it draws, the other draws least {lack.share:.2f} ({lack.low:.2f} to {lack.high:.2f})"
+    line = f"<p{' class=missing' if lack.is_missing else ''}>{words}{': missing' if lack.is_missing else ''}</p>"
+    if found.strip is None:
+        return line
+    rows = "".join(_picture(own, f"drawn, {who}") for own, who in zip(found.strip, WHO, strict=True))
+    caption = "latents with least and most of it, as predicted by its own model, above, and by the other, below"
+    return f"{line}<figure><figcaption>{caption}</figcaption>{rows}</figure>"
 
 
 WHO = ("its own model", "the other model")
