@@ -123,7 +123,7 @@ def _drawn(found: Drawn) -> str:
     line = f"<p{' class=missing' if lack.is_missing else ''}>{words}{': missing' if lack.is_missing else ''}</p>"
     if found.strip is None:
         return line
-    rows = "".join(_picture(own, f"drawn, {who}") for own, who in zip(found.strip, WHO, strict=True))
+    rows = "".join(_picture(own[None], f"drawn, {who}") for own, who in zip(found.strip, WHO, strict=True))
     caption = "latents with least and most of it, as predicted by its own model, above, and by the other, below"
     return f"{line}<figure><figcaption>{caption}</figcaption>{rows}</figure>"
 
