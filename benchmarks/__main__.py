@@ -20,8 +20,8 @@ def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, larg
 
     Args:
         out: JSON file; a run into an existing one replaces the tables it measures.
-        only: Parts to run: accuracy, memory, discover, edit, batching, growth, planner, ideas, gpu; exact and celebahq
-            when named, or with --large.
+        only: Parts to run: accuracy, memory, discover, edit, batching, growth, planner, engines, ideas, gpu; exact and
+            celebahq when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
         large: Also what takes an hour on a CPU: the dense confirmation, and the 256-px architecture.
     """
@@ -84,6 +84,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "batching": pipeline.batching_rows,
         "growth": growth_rows,
         "planner": planner.planner_rows,
+        "engines": ideas.engine_rows,
         "ideas": ideas.idea_rows,
         "gpu": pipeline.gpu_rows,
         "exact": large.dense_rows,

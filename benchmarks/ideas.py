@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import time
+from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +16,7 @@ from benchmarks.solvers import DEGREES, TOL, true_bases
 from pullback.geometry import JacobianAt, Plan, TangentBasis, principal_angles, top_singular
 from pullback.geometry.lanczos import Goal, Krylov
 from pullback.geometry.linalg import orthonormal_rows, randn
+from pullback.geometry.plan import JvpEngine, VjpEngine
 
 GUARD = 5
 NEIGHBOURS = 4
@@ -22,6 +26,38 @@ def idea_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 2) -> list[Row]:
     """Width of the block, number of guards, start from the directions of other samples; products without the probe."""
     cases = portraits(num=num + NEIGHBOURS)
     return [row for rank in ranks for row in (*_blocks(cases, rank, num), *_starts(cases, rank, num))]
+
+
+def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8), (1, 16))) -> list[Row]:
+    """Each engine's time of one product in passes of the encoder, by samples and directions of each in a call."""
+    case = portraits(t_fractions=(0.8,), num=max(samples for samples, _ in shapes))[0]
+    rows: dict[str, dict[str, float]] = {}
+    for samples, directions in shapes:
+        x = case.x[:samples]
+        with torch.no_grad():
+            forward = _fastest_of(lambda x=x: case.f(x)) / samples
+        for kind, name in [
+            *(("jvp", name) for name in get_args(JvpEngine)),
+            *(("vjp", n) for n in get_args(VjpEngine)),
+        ]:
+            plan = Plan.fixed(**{f"{kind}_engine": name}, chunk=samples * directions)
+            jac = JacobianAt(case.f, x, plan=plan)
+            multiply, dim = (jac.jvp_flat, jac.dim_x) if kind == "jvp" else (jac.vjp_flat, jac.dim_h)
+            rows_in = randn((samples, directions, dim), torch.Generator().manual_seed(0), like=jac.x)
+            each = _fastest_of(lambda multiply=multiply, rows_in=rows_in: multiply(rows_in)) / samples / directions
+            rows.setdefault(f"{kind}, {name}", {})[f"{samples} samples x {directions}"] = each / forward
+    table = "Time of one product, in passes of the encoder; double_backward and vjp share one primal pass"
+    return [Row(table, name, figures) for name, figures in rows.items()]
+
+
+def _fastest_of(call: Callable[[], object], *, num: int = 3) -> float:
+    call()
+    seconds = []
+    for _ in range(num):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _blocks(cases: list[Case], rank: int, num: int) -> list[Row]:

@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.cases import celebahq, portraits
 from benchmarks.record import Row
-from benchmarks.solvers import PUBLISHED_CHUNK, dense_angle, lanczos, published, run_trial, true_bases
-from pullback.geometry import Plan, measure_plan
+from benchmarks.solvers import dense_angle, lanczos, published, run_trial, true_bases, wide_plan
+from pullback.geometry import measure_plan
 
 PUBLISHED_ITERATIONS = 50
 
@@ -26,7 +26,7 @@ def celebahq_rows(*, ranks: tuple[int, ...] = (10,)) -> list[Row]:
     """Ours to the end; of the published algorithm two iterations, multiplied to its fifty."""
     case, rows = celebahq(), []
     plan = measure_plan(case.f, case.x[0], chunk=8)
-    theirs = Plan.fixed(plan.jvp_engine, plan.vjp_engine, chunk=PUBLISHED_CHUNK)
+    theirs = wide_plan(case)
     for rank in ranks:
         truth = true_bases(case, rank)[0]
         ours = run_trial(case, 0, rank, lanczos(), truth, plan)
