@@ -90,11 +90,14 @@ def seconds_of_algebra(
 
 def _timed(call: Callable[[], object], like: torch.Tensor) -> float:
     """Seconds of the second call; the first one warms up."""
-    for _ in range(2):
-        if like.is_cuda:
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        call()
-        if like.is_cuda:
-            torch.cuda.synchronize()
+    call()
+    _synchronize(like)
+    start = time.perf_counter()
+    call()
+    _synchronize(like)
     return time.perf_counter() - start
+
+
+def _synchronize(like: torch.Tensor) -> None:
+    if like.is_cuda:
+        torch.cuda.synchronize()
