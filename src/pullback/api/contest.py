@@ -63,7 +63,7 @@ class ContestSettings:
     num_held_out: int = 64
     num_tuning: int = 4
     size: float = 1.0
-    num_steps: int = 6
+    num_steps: int = 4
     num_gate: int | None = None
     num_known: int | None = None
     num_pca: int | None = None
