@@ -130,12 +130,14 @@ def table(csv_file: Positional[Path] = Path("docs/results/comparison.csv")) -> N
     columns = ("directions", "D@12 (null)", "D@24 (null)", "purity", "transfer", "pass rate", "of the ceiling's purity")
     print(f"| {' | '.join(('', *columns))} |\n|{'---|' * (len(columns) + 1)}")
     for name, row in rows.items():
+        value = {key: float(text) for key, text in row.items() if text.replace(".", "").isdigit()}
         counts = [
-            f"{row[d]} [{row[f'{d} low']}, {row[f'{d} high']}] ({row[f'{d} null 99 %']})" for d in ("D@12", "D@24")
+            f"{value[d]:.0f} [{value[f'{d} low']:.0f}, {value[f'{d} high']:.0f}] ({value[f'{d} null 99 %']:.0f})"
+            for d in ("D@12", "D@24")
         ]
-        means = [f"{row[f]} [{row[f'{f} low']}, {row[f'{f} high']}]" for f in ("purity", "transfer")]
-        share = (float(row["purity"]) - low) / (high - low)
-        cells = (name, row["directions"], *counts, *means, row["pass rate"], f"{share:.2f}")
+        means = [f"{value[f]:.2f} [{value[f'{f} low']:.2f}, {value[f'{f} high']:.2f}]" for f in ("purity", "transfer")]
+        share = (value["purity"] - low) / (high - low)
+        cells = (name, row["directions"], *counts, *means, f"{value['pass rate']:.2f}", f"{share:.2f}")
         print(f"| {' | '.join(cells)} |")
 
 
