@@ -44,7 +44,7 @@ def small_unet(size: int) -> torch.nn.Module:
 
 def _row(table: str, case: Case, rank: int, batch: int, at: float) -> Row:
     x = case.x[:batch]
-    plan = measure_plan(case.f, x)
+    plan = measure_plan(case.f, x, rank=rank)
     start = time.perf_counter()
     basis = local_basis(case.f, x, rank=rank, plan=plan)
     seconds = time.perf_counter() - start

@@ -57,7 +57,7 @@ def _measure(case: Case, rank: int, name: str) -> float:
         case.f(case.x[:1])
     before = _peak_bytes()
     if name == OURS:
-        SOLVERS[OURS](JacobianAt(case.f, case.x[0], plan=measure_plan(case.f, case.x[0])), rank)
+        SOLVERS[OURS](JacobianAt(case.f, case.x[0], plan=measure_plan(case.f, case.x[0], rank=rank)), rank)
     else:
         published(max_iterations=2)(JacobianAt(case.f, case.x[0], plan=Plan.fixed(chunk=PUBLISHED_CHUNK)), rank)
     return (_peak_bytes() - before) / 2**20

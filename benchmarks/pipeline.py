@@ -60,7 +60,7 @@ def edit_rows(*, num: int = 8) -> list[Row]:
     return [Row(table, name, {"seconds, median": timed(call)}) for name, call in rows.items()]
 
 
-def batching_rows(*, sizes: Sequence[int] = (32, 64, 128), rank: int = 10, num: int = 8) -> list[Row]:
+def batching_rows(*, sizes: Sequence[int] = (32, 64), rank: int = 10, num: int = 8) -> list[Row]:
     """Bases of several samples together against one after the other, by image size, on one architecture."""
     table = "Batching samples and directions together"
     rows = [_batching(table, portraits(t_fractions=(0.8,), num=num)[0], rank)]
@@ -72,7 +72,7 @@ def batching_rows(*, sizes: Sequence[int] = (32, 64, 128), rank: int = 10, num: 
 
 
 def _batching(table: str, case: Case, rank: int) -> Row:
-    alone, together = measure_plan(case.f, case.x[0]), measure_plan(case.f, case.x)
+    alone, together = (measure_plan(case.f, x, rank=rank) for x in (case.x[0], case.x))
 
     def one_at_a_time() -> None:
         for x in case.x:
@@ -95,7 +95,7 @@ def gpu_rows() -> list[Row]:
     if not torch.cuda.is_available():
         return [Row(table, name, {"seconds": None, "over 2k encoder passes": None}, "no GPU on this machine")]
     case = celebahq(device="cuda")
-    plan = measure_plan(case.f, case.x[0], chunk=32)
+    plan = measure_plan(case.f, case.x[0], rank=50, chunk=32)
     with torch.no_grad():
         forward = _seconds(lambda: [case.f(case.x) for _ in range(100)])
     local_basis(case.f, case.x[0], rank=5, plan=plan)

@@ -191,7 +191,7 @@ def accuracy_rows(
     ours: dict[str, list[float]] = {name: [] for name in names}
     for case, precise in zip(cases, exact, strict=True):
         truth = true_bases(precise, rank)
-        plan = measure_plan(case.f, case.x[0])
+        plan = measure_plan(case.f, case.x[0], rank=rank)
         theirs = wide_plan(case)
         for index in range(len(case.x)):
             for name in names:

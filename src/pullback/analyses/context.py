@@ -93,7 +93,7 @@ class Context:
     def bases(self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None) -> list[TangentBasis]:
         """The tangent basis at each latent, `(B, *x_shape)`; what the bank has of exactly it is not computed."""
         rank = self.size.rank if rank is None else rank
-        self._plan = self._plan or measure_plan(f, x[:BATCH], generator=self.generator())
+        self._plan = self._plan or measure_plan(f, x[:BATCH], rank=rank, generator=self.generator())
         found = banked_bases(
             f,
             x,

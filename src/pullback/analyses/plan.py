@@ -10,10 +10,9 @@ import torch
 from pullback.analyses.catalogue import load_figure
 from pullback.analyses.context import BATCH
 from pullback.analyses.sizes import Size
-from pullback.api.cost import GUARD
 from pullback.api.model import Model
 from pullback.geometry import measure_plan
-from pullback.geometry.cost import best_block, expected_products, seconds_per_product
+from pullback.geometry.cost import GUARD, best_block, expected_products, seconds_per_product
 from pullback.measure.report_text import counted, duration, size
 
 
@@ -28,7 +27,7 @@ def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path) -> s
     """
     f = model.feature_map(t_fraction=numbers.t_fractions[0])
     x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=range(BATCH), num_steps=1)
-    plan = measure_plan(f, x, generator=torch.Generator().manual_seed(0))
+    plan = measure_plan(f, x, rank=numbers.rank, generator=torch.Generator().manual_seed(0))
     guarded = numbers.rank + GUARD
     block = best_block(plan, BATCH, guarded)
     each = expected_products(guarded, block)

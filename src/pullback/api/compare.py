@@ -130,7 +130,7 @@ def compare(
         maps = [model.feature_map(t_fraction=t_fraction, layer=layer, pool=pool) for model in (a, b)]
         for f in maps:
             check_rank(f, rank)
-        plan = plan or measure_plan(maps[0], x[:batch])
+        plan = plan or measure_plan(maps[0], x[:batch], rank=rank)
         work = _Work(x, rank, tol, batch, plan, None if bank is None else Path(bank), f"t/T {t_fraction:g}", progress)
         walk = max(1, round(num_steps * t_fraction)) if with_pictures else 0
         more = more_latents(a, x, num=num_predictions, t_fraction=t_fraction, seed=seed, num_steps=num_steps)

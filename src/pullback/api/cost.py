@@ -18,14 +18,16 @@ from pullback.api.settings import PageSettings, Settings
 from pullback.directions.local import EXACT_DIM
 from pullback.edit.batches import picture_precision
 from pullback.geometry import Plan, measure_plan
-from pullback.geometry.cost import best_block, expected_products, seconds_of_algebra, seconds_per_product
+from pullback.geometry.cost import GUARD, best_block, expected_products, seconds_of_algebra, seconds_per_product
 from pullback.measure.report_data import Plain
 from pullback.models.multistep import picture_steps
 
-GUARD = 5
 MIN_GAIN = 1.2
 """Low precision is taken for pictures when it is this many times as fast."""
 BYTES_PER_FRAME = 6_000
+BATCH_OVERHEAD = 1.3
+"""What bases of a batch take over their products alone, as measured at eight samples: those that are done leave a
+narrower batch behind, whose products are dearer and whose graphs are made again."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,11 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
     check_rank(f, settings.rank)
     seeds = settings.discovery_seeds[: settings.batch]
     x = model.sample_latent(t_fraction=settings.t_fraction, seeds=seeds, num_steps=1, cond=cond)
-    plan = measure_plan(f, x, generator=torch.Generator().manual_seed(settings.seed))
+    plan = measure_plan(f, x, rank=settings.rank, generator=torch.Generator().manual_seed(settings.seed))
     precision, seconds_per_row = _fastest_precision(model, x, f.t or 0, page, cond)
     num_samples = settings.num_samples + settings.num_held_out
     each, per_product = _products(settings, plan, math.prod(f.x_shape), math.prod(f.h_shape), like=x)
+    overhead = BATCH_OVERHEAD if settings.batch > 1 else 1.0
     num_pictures = num_samples + page.num_frames
     steps = picture_steps(settings.num_steps, model.schedule.fraction(f.t or 0))
     values = settings.rank * (math.prod(f.x_shape) + math.prod(f.h_shape))
@@ -103,7 +106,7 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
         precision=precision,
         num_products=each * num_samples,
         num_pictures=num_pictures,
-        seconds_bases=each * num_samples * per_product,
+        seconds_bases=each * num_samples * per_product * overhead,
         seconds_pictures=num_pictures * (steps + NUM_NOISES) * seconds_per_row,
         peak_bytes=_memory_so_far(model) + kept,
         file_bytes=4 * settings.rank * math.prod(f.h_shape) + num_pictures * BYTES_PER_FRAME * 4 // 3,

@@ -79,7 +79,7 @@ def discover(
     )
     distance = typical_distance(f, latents)
     clock.lap("samples")
-    plan = plan or measure_plan(f, latents[:batch])
+    plan = plan or measure_plan(f, latents[:batch], rank=rank)
     generator = torch.Generator().manual_seed(seed)
     banked = banked_bases(
         f,

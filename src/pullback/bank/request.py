@@ -202,7 +202,7 @@ def measured_plan(work: BasisWork, *, group: int) -> dict[str, Any]:
     request, f = work.request, work.first_map()
     seeds = range(request.first_seed, request.first_seed + min(group, request.num_samples))
     x = work.model.sample_latent(t=f.t, seeds=seeds, num_steps=1, cond=work.cond)
-    plan = measure_plan(f, x, generator=torch.Generator().manual_seed(0))
+    plan = measure_plan(f, x, rank=request.rank, generator=torch.Generator().manual_seed(0))
     return {**plan_record(plan), "threads": torch.get_num_threads()}
 
 

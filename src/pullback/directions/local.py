@@ -66,7 +66,7 @@ def local_basis(
             wanted=f"method must be one of {', '.join(allowed)}", got=repr(method), hint="auto picks by the size of h"
         )
     f = as_feature_map(f, x)
-    jac = JacobianAt(f, x, plan=plan or plan_for(f, x))
+    jac = JacobianAt(f, x, plan=plan or plan_for(f, x, rank=rank))
     if method == "auto":
         method = "pooled" if jac.dim_h <= EXACT_DIM else "lanczos"
     return top_singular(jac, rank, method=method, tol=tol, generator=generator, verify=verify)

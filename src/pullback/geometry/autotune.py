@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pullback.errors import ModelError
-from pullback.geometry.cost import BLOCKS, expected_products
+from pullback.geometry.cost import BLOCKS, GUARD, expected_products
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import generator_or_fixed, randn
 from pullback.geometry.plan import JvpEngine, Plan, VjpEngine
@@ -20,8 +20,6 @@ from pullback.types import FeatureMap
 
 JVP_TIERS: tuple[tuple[JvpEngine, ...], ...] = (("vmap", "loop", "double_backward"), ("finite_difference",))
 VJP_TIERS: tuple[tuple[VjpEngine, ...], ...] = (("vmap", "loop"),)
-TYPICAL = 15
-"""Triplets, guards included, of the basis that engines are compared for."""
 E = TypeVar("E", bound=str)
 _PLANS: weakref.WeakKeyDictionary[FeatureMap, dict[tuple[int, ...], Plan]] = weakref.WeakKeyDictionary()
 
@@ -30,6 +28,7 @@ def measure_plan(
     f: FeatureMap | Callable[[Tensor], Tensor],
     x: Tensor,
     *,
+    rank: int = 10,
     chunk: int = 16,
     generator: torch.Generator | None = None,
 ) -> Plan:
@@ -42,6 +41,7 @@ def measure_plan(
     Args:
         f: A feature map, or a plain batched callable.
         x: One latent or a batch, as the products will meet it.
+        rank: Of the bases that engines are compared for: narrow blocks suit low ranks.
         chunk: Most (sample, direction) pairs in one network call; the plan has fewer if memory runs out.
         generator: For the directions that are timed.
 
@@ -72,7 +72,7 @@ def measure_plan(
 
     def basis_by(seconds: Callable[[E, int], float]) -> Callable[[E], float]:
         widths = {1, min(most, BLOCKS[-1])}
-        return lambda engine: min(expected_products(TYPICAL, num) * seconds(engine, num) for num in widths)
+        return lambda engine: min(expected_products(rank + GUARD, num) * seconds(engine, num) for num in widths)
 
     jvp_engine = _fastest(JVP_TIERS, basis_by(seconds_per_jvp))
     vjp_engine = _fastest(VJP_TIERS, basis_by(seconds_per_vjp))
@@ -86,12 +86,12 @@ def measure_plan(
     return Plan(jvp_engine, vjp_engine, min(fitting), "auto", jvp_seconds, vjp_seconds, tuple(by_width))
 
 
-def plan_for(f: FeatureMap, x: Tensor) -> Plan:
-    """`measure_plan`, once for each map and shape of x."""
+def plan_for(f: FeatureMap, x: Tensor, *, rank: int) -> Plan:
+    """`measure_plan`, once for each map, rank and shape of x."""
     plans = _PLANS.setdefault(f, {})
-    key = tuple(x.shape)
+    key = (rank, *x.shape)
     if key not in plans:
-        plans[key] = measure_plan(f, x)
+        plans[key] = measure_plan(f, x, rank=rank)
     return plans[key]
 
 

@@ -11,6 +11,8 @@ from pullback.geometry.lanczos import check_interval, extend
 from pullback.geometry.linalg import randn
 from pullback.geometry.plan import Plan
 
+GUARD = 5
+"""Triplets beyond the rank that must converge too, unless told otherwise."""
 BLOCKS = (1, 2, 3, 4, 6, 8, 10)
 PRODUCTS_PER_TRIPLET, PRODUCTS_PER_WIDTH = 4.4, 16.0
 """Measured on the shipped model at t/T = .8: products grow about so with rank + guard and with the block."""
