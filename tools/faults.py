@@ -260,7 +260,7 @@ MUTANTS = (
         "directions/global_.py",
         '"hungarian": hungarian}',
         '"hungarian": nearest}',
-        "tests/directions/test_three_ways.py::test_law15_no_u_serves_two_references",
+        "tests/directions/test_three_ways.py::test_law15_global_directions_use_the_assignment",
     ),
     Mutant(
         "LOCO keeps the outside",
