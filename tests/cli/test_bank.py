@@ -270,20 +270,24 @@ def test_a_sketch_says_how_wrong_its_distances_are(
     assert "5 units computed, 3 were there" in told
 
 
+def _poisoned(compute, *, seed: int):
+    """``BasisWork.compute`` that fails on the unit of one seed at t = 800."""
+
+    def poisoned(self, units, /):
+        if units[0].made["seed"] == seed and units[0].t == 800:
+            raise RuntimeError("poison")
+        return compute(self, units)
+
+    return poisoned
+
+
 def test_a_first_unit_that_fails_does_not_end_a_run_of_sketches(
     toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pullback.bank.request import BasisWork
     from pullback.bank.storage import Storage
 
-    compute = BasisWork.compute
-
-    def poisoned(self, units, /):
-        if units[0].made["seed"] == 0 and units[0].t == 800:
-            raise RuntimeError("poison")
-        return compute(self, units)
-
-    monkeypatch.setattr(BasisWork, "compute", poisoned)
+    monkeypatch.setattr(BasisWork, "compute", _poisoned(BasisWork.compute, seed=0))
     monkeypatch.setattr(Storage, "__init__", _with_dim(Storage.__init__, 32))
     assert main(["bank", "run", str(tmp_path), "--model", str(toy_folder), *SMALL, "--keep-u", "sketch"]) == 1
     told = capsys.readouterr().err
@@ -298,18 +302,11 @@ def test_a_run_whose_units_are_set_aside_ends_with_1_until_they_are_there(
     """Of a share: of its own units alone."""
     from pullback.bank.request import BasisWork
 
-    compute = BasisWork.compute
-
-    def poisoned(self, units, /):
-        if units[0].made["seed"] == 1 and units[0].t == 800:
-            raise RuntimeError("poison")
-        return compute(self, units)
-
     folder = tmp_path / "bank"
     folder.mkdir()
     shutil.copy(made / "run.json", folder)
     with monkeypatch.context() as patched:
-        patched.setattr(BasisWork, "compute", poisoned)
+        patched.setattr(BasisWork, "compute", _poisoned(BasisWork.compute, seed=1))
         statuses = [main(["bank", "run", str(folder), "--shard", f"{i}/4"]) for i in range(4)]
         assert statuses == [0, 1, 0, 0]
     capsys.readouterr()

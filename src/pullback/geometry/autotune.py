@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pullback.errors import ModelError
-from pullback.geometry.cost import BLOCKS, GUARD, expected_products
+from pullback.geometry.cost import BLOCKS, GUARD, expected_products, timed
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import generator_or_fixed, randn
 from pullback.geometry.plan import JvpEngine, Plan, VjpEngine
@@ -60,13 +59,13 @@ def measure_plan(
 
     def seconds_per_jvp(engine: JvpEngine, num: int = most) -> float:
         trial = JacobianAt(jac.f, x, plan=Plan.fixed(engine, chunk=min(fitting)))
-        seconds = _seconds(lambda: trial.jvp_flat(v[:, :num]), jac.x.device)
+        seconds = timed(lambda: trial.jvp_flat(v[:, :num]), jac.x.device)
         fitting.append(trial.plan.chunk)
         return seconds / num / jac.num_samples
 
     def seconds_per_vjp(engine: VjpEngine, num: int = most) -> float:
         trial = JacobianAt(jac.f, x, plan=Plan.fixed(vjp_engine=engine, chunk=min(fitting)))
-        seconds = _seconds(lambda: trial.vjp_flat(u[:, :num]), jac.x.device)
+        seconds = timed(lambda: trial.vjp_flat(u[:, :num]), jac.x.device)
         fitting.append(trial.plan.chunk)
         return seconds / num / jac.num_samples
 
@@ -115,17 +114,3 @@ def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> E:
         got=reason,
         hint="pullback.testing.check_feature_map(f, x) names the cause",
     )
-
-
-def _seconds(call: Callable[[], Tensor], device: torch.device) -> float:
-    call()
-    _synchronize(device)
-    start = time.perf_counter()
-    call()
-    _synchronize(device)
-    return time.perf_counter() - start
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

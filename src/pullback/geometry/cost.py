@@ -84,22 +84,22 @@ def seconds_of_algebra(
         size = min(products // 4, dim - block)
         basis = randn((num_samples, size, dim), generator, like=like) / dim**0.5
         new = randn((num_samples, block, dim), generator, like=like)
-        seconds += _timed(lambda basis=basis, new=new: extend(basis, new, generator), like) / (2 * block)
+        seconds += timed(lambda basis=basis, new=new: extend(basis, new, generator), like.device) / (2 * block)
     inner = torch.eye(products // 2, dtype=torch.float64).expand(num_samples, -1, -1)
-    seconds += _timed(lambda: torch.linalg.svd(inner), like) / check_interval(guarded)
+    seconds += timed(lambda: torch.linalg.svd(inner), inner.device) / check_interval(guarded)
     return seconds / num_samples
 
 
-def _timed(call: Callable[[], object], like: torch.Tensor) -> float:
-    """Seconds of the second call; the first one warms up."""
+def timed(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the second call, when the device has finished it; the first one warms up."""
     call()
-    _synchronize(like)
+    _synchronize(device)
     start = time.perf_counter()
     call()
-    _synchronize(like)
+    _synchronize(device)
     return time.perf_counter() - start
 
 
-def _synchronize(like: torch.Tensor) -> None:
-    if like.is_cuda:
-        torch.cuda.synchronize()
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

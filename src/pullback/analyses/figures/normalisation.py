@@ -110,7 +110,7 @@ def _edited(context: Context, x: Tensor, directions: list[Direction], normalise:
     steps = max(1, round(context.size.num_steps * t_fraction))
     with quiet(), warnings.catch_warnings():
         # abar is below 1e-3 near T, where this figure looks on purpose: how bad it gets is what it measures
-        warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)
+        warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # measured here, see above
         return edit(
             context.model,
             x,
