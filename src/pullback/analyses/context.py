@@ -19,7 +19,7 @@ from pullback.api.settings import HELD_OUT_OFFSET, SEEDS_PER_RUN, Report, silent
 from pullback.bank.bases import unit_of
 from pullback.edit import typical_distance
 from pullback.geometry import Plan, TangentBasis, measure_plan
-from pullback.models import NetworkFeatureMap, denoise
+from pullback.models import Condition, NetworkFeatureMap, denoise
 from pullback.portraits.judge import Judge
 from pullback.types import Pool
 
@@ -40,6 +40,7 @@ class Context:
         bank: Folder that keeps bases, shared by all figures; None computes each anew.
         judge: Reads factors, where they are known.
         siblings: Folder of models of few and of many factors, for the figure that compares them.
+        prompts: Texts, for the figure that compares them.
         progress: Called as ``progress(stage, done, total)``.
         figure: The one that is being made.
         most_bases: How many bases it needs at most.
@@ -53,6 +54,7 @@ class Context:
     bank: Path | None = None
     judge: Judge | None = None
     siblings: Path | None = None
+    prompts: Sequence[str] = ()
     progress: Report = silent
     figure: str = ""
     most_bases: int = 1
@@ -80,13 +82,15 @@ class Context:
         seeds = self.seeds(num, held_out=held_out)
         return self.model.sample_latent(t_fraction=t_fraction, seeds=seeds, num_steps=self.size.num_steps)
 
-    def feature_map(self, t_fraction: float, *, pool: Pool = "none", layer: str | None = None) -> NetworkFeatureMap:
-        """The map at t; refuses a feature that is smaller than the rank.
+    def feature_map(
+        self, t_fraction: float, *, pool: Pool = "none", layer: str | None = None, cond: Condition | None = None
+    ) -> NetworkFeatureMap:
+        """The map at t and condition; refuses a feature that is smaller than the rank.
 
         Raises:
             RankError: If it is.
         """
-        f = self.model.feature_map(t_fraction=t_fraction, pool=pool, layer=layer)
+        f = self.model.feature_map(t_fraction=t_fraction, pool=pool, layer=layer, cond=cond)
         check_rank(f, self.size.rank)
         return f
 
