@@ -6,15 +6,18 @@ import pytest
 import pullback
 from pullback.analyses import Size
 from pullback.analyses.context import Context
-from pullback.analyses.figures.estimators import METHODS, num_pca, row, semantic
+from pullback.analyses.figures.estimators import METHODS, num_pca, row, semantic, work_text
 from pullback.analyses.reading import reader_of
 from pullback.analyses.shared import discovered
 from pullback.api.contest import METHODS as KNOWN
 from pullback.api.contest import RIVALS, ContestSettings, contest
+from pullback.directions import Task, estimate
+from pullback.directions.tasks import Cost
 from pullback.errors import OptionError
 from pullback.measure.contest import Result
 from pullback.measure.effects import Effects
 from pullback.models import toy_denoiser
+from pullback.models.counting import counted
 
 TINY = Size(3, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
 
@@ -62,6 +65,16 @@ def test_a_row_counts_distinct_factors_among_all_directions():
     assert (found["pass rate"], found["locality"], found["success"]) == (1.0, pytest.approx(0.4), 1.0)
 
 
+def test_a_row_tells_what_was_counted_and_the_note_what_that_is_of_ours():
+    odd = np.eye(3)[:, None].repeat(8, axis=1)
+    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), np.full(3, 0.4))
+    costs = {"ours": Cost(encoder_products=60, network_passes=10), "eps": Cost(network_products=20)}
+    rows = [row(Result(name, effects, cost), rank=3) for name, cost in costs.items()]
+    assert [each["work"] for each in rows] == [100, 80]
+    assert (rows[0]["encoder products"], rows[0]["network passes"], rows[1]["network products"]) == (60, 10, 20)
+    assert work_text(rows).endswith("ours 100; relative to it, eps 0.80.")
+
+
 def test_every_method_is_one_that_the_comparison_knows():
     assert set(METHODS) <= {*KNOWN, *RIVALS}
     assert {"ours", "rotated", "random network", "supervised", *RIVALS} <= set(METHODS)
@@ -83,3 +96,31 @@ def test_a_pca_may_see_as_many_samples_as_the_products_of_ours_pay_for(context):
     found = discovered(context)
     products = sum(basis.products.total for basis in found.bases)
     assert num_pca(found, num_steps=5) == (products + 4 * 3) // 5
+
+
+def test_costs_are_those_of_the_counters(context):
+    """Ours: products of its bases and one network pass a sample, from T to .8. A PCA: passes that hooks saw."""
+    found, reader = discovered(context), reader_of(context)
+    methods = ("ours", "rotated", "eps", "pca perturbed", "pca of h", "random h", "random network")
+    settings = ContestSettings(methods, num_held_out=2, num_tuning=2, num_steps=1, num_gate=2, num_pca=7)
+    costs = {each.method: each.cost for each in contest(context.model, found, settings, judge=reader)}
+    products = sum(basis.products.total for basis in found.bases)
+    assert costs["ours"] == costs["rotated"] == Cost(encoder_products=products, network_passes=3)
+    assert costs["pca of h"] == Cost(encoder_passes=7, network_passes=7)
+    assert costs["random h"] == Cost()
+    assert costs["eps"].network_products > 0 == costs["eps"].encoder_products
+    assert costs["eps"].network_passes == 2  # samples: a quarter of ours, and at least two
+    assert costs["random network"].encoder_products > 0
+    assert costs["random network"].network_passes == 3
+    assert costs["pca perturbed"] == Cost(encoder_passes=3 * max(2, products // 3), network_passes=3)
+
+
+def test_what_the_pca_of_perturbations_says_it_took_is_what_hooks_see(context):
+    model = context.model
+    x = model.sample_latent(t_fraction=0.8, seeds=range(3), num_steps=2)
+    task = Task(model, x, model.time(t_fraction=0.8), rank=2, num_perturbations=5)
+    with counted(model.network) as passes:
+        cost = estimate("pca_perturbed", task).cost
+    assert passes.finished == 0
+    assert cost.encoder_passes == 15
+    assert passes.early == 15 + 2  # the map itself looks up the shape of h with two

@@ -3,8 +3,9 @@ import torch
 
 from pullback.api import contest as module
 from pullback.api import discover, load
-from pullback.api.contest import METHODS, SOURCES, ContestSettings, comparison_rows, contest, untrained_like
+from pullback.api.contest import METHODS, SOURCES, ContestSettings, comparison_rows, contest
 from pullback.errors import OptionError
+from pullback.models.untrained import untrained_like
 from pullback.portraits.judge import load_judge
 
 

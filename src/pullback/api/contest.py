@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pullback.api.discovery import Discovery
 from pullback.api.model import Model
 from pullback.api.settings import SEEDS_PER_RUN, Report, silent
 from pullback.directions import global_directions, local_basis, pca_of_h, random_h, random_x, rotated
 from pullback.directions.estimators import Task, estimate
+from pullback.directions.tasks import Cost
 from pullback.directions.types import Direction
 from pullback.errors import OptionError
 from pullback.geometry.tangent import TangentBasis, joined
@@ -24,6 +24,8 @@ from pullback.geometry.transport import Inverse
 from pullback.measure.contest import Mover, Result, by_one_product, by_transport, everywhere, ridge_directions
 from pullback.measure.effects import Reads, Walk, effects, matched_length
 from pullback.measure.report_data import ComparisonRow
+from pullback.models.counting import counted
+from pullback.models.untrained import untrained_like
 from pullback.portraits import render, sample
 from pullback.portraits.judge import Judge, load_judge
 from pullback.portraits.oracle import to_clean
@@ -135,18 +137,20 @@ class _Arena:
         self.t: Any = self.f.t
         self.plan = found.bases[0].plan  # also of the other maps of this network: to measure each would cost more
         self.walk = Walk(model, self.t, settings.num_steps, judge.factors, judge.residual)
-        self.x = self._latents(found.settings.held_out_seeds[0], settings.num_held_out)
+        with counted(model.network) as passes:
+            self.x = self._latents(found.settings.held_out_seeds[0], settings.num_held_out)
+        self.num_walked = passes.finished // settings.num_held_out  # passes of a sample, those of discovery too
         self.x_tuning = self._latents(self._seed(TUNING_OFFSET), settings.num_tuning)
         unedited = self.walk.pictures(self._latents(self._seed(GATE_OFFSET), settings.num_gate or NUM_GATE))
         self.gate = float(np.quantile(judge.residual(unedited), 0.95))
 
     def run(self, method: str) -> Result:
         """Makes the directions, matches their effect on tuning samples, edits and reads the held-out ones."""
-        move = self._rival(method) if method in RIVALS else self._mover(method)
+        move, cost = self._rival(method) if method in RIVALS else self._mover(method)
         length = matched_length(self.walk, self.x_tuning, move(self.x_tuning), size=self.settings.size)
-        return Result(method, effects(self.walk, self.x, move(self.x), length, gate=self.gate))
+        return Result(method, effects(self.walk, self.x, move(self.x), length, gate=self.gate), cost)
 
-    def _rival(self, method: str) -> Mover:
+    def _rival(self, method: str) -> tuple[Mover, Cost]:
         """Another estimator on as many samples as the work of ours allows."""
         settings, latents = self.found.settings, self.found.latents
         is_whole = method in ("eps", "x0", "decoder")
@@ -166,12 +170,13 @@ class _Arena:
             seed=settings.seed,
         )
         found = estimate(method.replace(" ", "_"), task)
-        return by_one_product(found.f, _stacked(found.directions[: len(self.found)]))
+        move = by_one_product(found.f, _stacked(found.directions[: len(self.found)]))
+        return move, found.cost + Cost(network_passes=num * self.num_walked)
 
-    def _mover(self, method: str) -> Mover:
+    def _mover(self, method: str) -> tuple[Mover, Cost]:
         rank, generator = len(self.found), torch.Generator().manual_seed(self.found.settings.seed)
         if method == "random x":
-            return everywhere(_stacked(random_x(self.f, rank=rank, generator=generator)))
+            return everywhere(_stacked(random_x(self.f, rank=rank, generator=generator))), Cost()
         inverse = INVERSES.get(method.split()[-1])
         source = method if inverse is None else method.rsplit(maxsplit=1)[0]
         f = self.f if source != "random network" else self._untrained
@@ -186,8 +191,18 @@ class _Arena:
                 global_directions(self._bases(f, self.found.latents).samples(), rank=rank)
             ),
         }
-        u = makers[source]()
-        return by_one_product(f, u) if inverse is None else by_transport(f, u, self._bases, inverse=inverse)
+        with counted(self.model.network) as passes:
+            u = makers[source]()
+        cost = Cost(encoder_passes=passes.early, network_passes=passes.finished) + self._searched(source, f)
+        return by_one_product(f, u) if inverse is None else by_transport(f, u, self._bases, inverse=inverse), cost
+
+    def _searched(self, source: str, f: FeatureMap) -> Cost:
+        """Products behind the sources that are made of local bases, and the walks to the samples of those."""
+        if source not in ("ours", "rotated", "random network"):
+            return Cost()
+        latents = self.found.latents
+        bases = self._bases(f, latents).samples() if source == "random network" else self.found.bases
+        return Cost(sum(basis.products.total for basis in bases), network_passes=len(latents) * self.num_walked)
 
     @cached_property
     def _untrained(self) -> Any:
@@ -233,23 +248,6 @@ class _Arena:
 
     def _seed(self, offset: int) -> int:
         return self.found.settings.seed * SEEDS_PER_RUN + offset
-
-
-def untrained_like(network: nn.Module, *, seed: int = 0) -> nn.Module:
-    """Returns a copy of a network with fresh random weights, drawn as its layers draw them.
-
-    Args:
-        network: Stays as it is.
-        seed: Of the weights; the global random state is left as it was.
-    """
-    fresh = copy.deepcopy(network)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in fresh.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-    return fresh
 
 
 def _stacked(directions: Sequence[Direction]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -25,11 +25,25 @@ class Cost:
         encoder_products: Products of the network up to h.
         network_products: Products of the whole network.
         encoder_passes: Evaluations of h.
+        network_passes: Evaluations of the whole network, such as those of the walk to the samples.
+
+    Example:
+        >>> (Cost(encoder_products=3) + Cost(network_passes=2)).work(network_over_encoder=4)
+        11
     """
 
     encoder_products: int = 0
     network_products: int = 0
     encoder_passes: int = 0
+    network_passes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+    def work(self, *, network_over_encoder: int) -> int:
+        """All of it in passes of the encoder, a product as one: the whole network counts as several."""
+        encoder = self.encoder_products + self.encoder_passes
+        return encoder + network_over_encoder * (self.network_products + self.network_passes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pullback.directions.tasks import Cost
 from pullback.errors import TransportWarning
 from pullback.geometry.tangent import TangentBasis
 from pullback.geometry.transport import Inverse, one_product, transport
@@ -94,10 +95,12 @@ class Result:
     Attributes:
         method: What made the directions.
         effects: What they did to held-out samples.
+        cost: What it took to find them, as counted; not what moving and reading took, which is the same for all.
     """
 
     method: str
     effects: Effects
+    cost: Cost = field(default_factory=Cost)
 
     def row(self, counts: Sequence[int] = (12, 24), *, seed: int = 0) -> dict[str, str | float]:
         """Returns the figures as plain values: D@K with its matched null, purity, transfer, pass rate ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,8 @@ CAPTION = (
     "D@K: distinct factors found, beside the 99 % of its null (ticks). "
     "Purity: the largest share of an effect that is one factor. Transfer: how alike the effects are over samples. "
     "Locality: Gini coefficient of the change. Rotated is the matched control of ours: its own span, drawn at random. "
-    "Random network: ours with random weights. Supervised: the ceiling, which is told the factors."
+    "Random network: ours with random weights. Supervised: the ceiling, which is told the factors. "
+    "Work: what finding the directions took, as counted, in passes of the encoder."
 )
 METHODS = ("ours", "rotated", *RIVALS, "pca of h", "random h", "random x", "random network", "supervised")
 Indices = NDArray[np.intp]
@@ -62,10 +64,19 @@ def run(context: Context) -> Outcome:
     own, turned = (next(r for r in results if r.method == name).effects.odd for name in ("ours", "rotated"))
     note = (
         f"{len(found)} directions at t/T = {edit_time(context.size):g} of {len(found.bases)} samples; n is the number "
-        f"of samples that are edited and read. A pass of the whole network counts as {NETWORK_OVER_ENCODER} of the "
-        f"encoder. {told(context)}"
+        f"of samples that are edited and read. {work_text(rows)} {told(context)}"
     )
     return Outcome(rows, [semantic(own, turned)], num=context.size.num_read, note=note)
+
+
+def work_text(rows: Rows) -> str:
+    """What every method spent relative to ours, out of the rows."""
+    own = float(column(rows, "work", method="ours")[0])
+    spent = ", ".join(f"{row['method']} {float(row['work']) / own:.2f}" for row in rows if row["method"] != "ours")
+    return (
+        f"Work counts a Jacobian product and a pass of the encoder as 1, those of the whole network as "
+        f"{NETWORK_OVER_ENCODER}, walks to the samples with them: ours {own:,.0f}; relative to it, {spent}."
+    )
 
 
 def num_pca(found: Discovery, *, num_steps: int) -> int:
@@ -106,14 +117,15 @@ def row(result: Result, *, rank: int) -> dict[str, str | float]:
     for name, source in names.items():
         found |= {f"{name}{end}": figures[f"{source}{end}"] for end in ("", " low", " high")}
     found["D@K null"] = figures[f"D@{rank} null 99 %"]
-    return found | {
-        name: figures[name] for name in ("success", "pass rate", "locality", "symmetry", "effect", "length")
-    }
+    alone = ("success", "pass rate", "locality", "symmetry", "effect", "length")
+    found |= {name: figures[name] for name in alone}
+    found |= {name.replace("_", " "): value for name, value in asdict(result.cost).items()}
+    return found | {"work": result.cost.work(network_over_encoder=NETWORK_OVER_ENCODER)}
 
 
 def draw(rows: Rows) -> Figure:
-    """D@K, purity, transfer with intervals; locality and pass rate; a row each method."""
-    names = ("D@K", "purity", "transfer", "locality", "pass rate")
+    """D@K, purity, transfer with intervals; locality, pass rate and work; a row each method."""
+    names = ("D@K", "purity", "transfer", "locality", "pass rate", "work")
     figure, axes = panels(len(names), width=2.6, height=0.6 + 0.26 * len(rows))
     methods = [str(each["method"]) for each in rows]
     colours = [COLOURS[0] if name == "ours" else SOFT if name == "rotated" else INK for name in methods]
