@@ -3,6 +3,7 @@ import torch
 
 from pullback.errors import OptionError, RankError, ShapeError
 from pullback.geometry import geodesic_distance, haar_distances, matched_distances
+from pullback.geometry.nulls import random_spectra
 
 
 def seeded(seed):
@@ -61,3 +62,21 @@ def test_errors():
         matched_distances(frames(2, 2, 5), weighting="even")
     with pytest.raises(ShapeError, match=r"spans of shape \(B, k, D\); got \(2, 5\)"):
         matched_distances(frames(1, 2, 5)[0])
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (12, 7), (6, 6)])
+def test_random_spectra_are_those_of_explicit_gaussian_matrices(shape):
+    drawn = random_spectra(shape, 4, num_draws=2000, generator=torch.Generator().manual_seed(0))
+    matrices = torch.randn(2000, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    wanted = torch.linalg.svdvals(matrices)[:, :4]
+    assert drawn.shape == (2000, 4)
+    assert torch.allclose(drawn.mean(0), wanted.mean(0), atol=0.06)
+    assert torch.allclose(drawn.std(0), wanted.std(0), atol=0.05)
+
+
+def test_random_spectra_at_the_edges():
+    assert random_spectra((1, 5), 1, num_draws=3).shape == (3, 1)
+    whole = random_spectra((3, 4), 3, num_draws=2)
+    assert (whole[:, :-1] >= whole[:, 1:]).all()
+    with pytest.raises(RankError, match="a rank between 1 and 3; got 4; ask"):
+        random_spectra((3, 9), 4)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
 from pullback.errors import OptionError, RankError, ShapeError
@@ -91,6 +92,43 @@ def matched_distances(
         return haar_distances(spans.shape[1], len(s), num_draws=num_draws, generator=generator)
     pair = [randn((num_draws, spans.shape[1], len(s)), generator, like=s) * s for _ in range(2)]
     return geodesic_distance(*pair)
+
+
+def random_spectra(
+    shape: tuple[int, int], rank: int, *, num_draws: int = 8, generator: torch.Generator | None = None
+) -> Tensor:
+    """Largest singular values of matrices of independent N(0, 1) entries: how even a spectrum of that shape is by size.
+
+    No matrix is ever made: such a one has the singular values of a bidiagonal matrix whose entries are chi variables,
+    ``sqrt(chi2_n), sqrt(chi2_{n-1}) ...`` on the diagonal and ``sqrt(chi2_{m-1}) ...`` below it (Silverstein 1985).
+
+    Args:
+        shape: Rows and columns of the matrix.
+        rank: How many of the largest, 1 to min(shape).
+        num_draws: How many matrices.
+        generator: For the draws.
+
+    Returns:
+        Falling, in float64, shape `(num_draws, rank)`.
+
+    Raises:
+        RankError: If the rank does not fit the shape.
+
+    Example:
+        >>> random_spectra((1000, 10), 3, num_draws=1).round(decimals=-1)
+        tensor([[30., 30., 30.]], dtype=torch.float64)
+    """
+    num, largest = min(shape), max(shape)
+    if not 1 <= rank <= num:
+        raise RankError(wanted=f"a rank between 1 and {num}", got=str(rank), hint="ask for the rank of the bases")
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator_or_fixed(generator))))
+    squares = rng.chisquare(largest - np.arange(num), (num_draws, num))  # on the diagonal
+    below = rng.chisquare(np.arange(num - 1, 0, -1), (num_draws, num - 1))
+    diagonal = squares + np.pad(below, ((0, 0), (1, 0)))  # of B B^T, which is tridiagonal
+    beside = np.sqrt(squares[:, :-1] * below)
+    kept = {"select": "i", "select_range": (num - rank, num - 1)}
+    values = [eigvalsh_tridiagonal(a, b, **kept)[::-1] for a, b in zip(diagonal, beside, strict=True)]
+    return torch.from_numpy(np.sqrt(np.maximum(values, 0)))
 
 
 def _below(num_rows: int, rank: int, num_draws: int, generator: torch.Generator) -> Tensor:

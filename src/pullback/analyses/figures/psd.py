@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pullback.analyses.context import Context
+from pullback.analyses.context import BATCH, Context
+from pullback.analyses.moves import unit_weights
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels
-from pullback.analyses.record import Outcome, Rows, distinct, finding
+from pullback.analyses.record import Outcome, Rows, Value, column, distinct, finding
 from pullback.analyses.sizes import Size
+from pullback.geometry import one_product
 from pullback.geometry.psd import power_spectrum
 from pullback.types import Pool
 
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
 TITLE = "Frequency content of directions"
 CAPTION = (
     "Power of the local directions v over rings of spatial frequency, at several timesteps; beside it the share below "
-    "1/8 cycle a pixel, and the same for random directions of x (dashed), for which every frequency counts alike."
+    "1/8 cycle a pixel. Dashed in its colour: the same for random directions of h pulled back at the same sample, "
+    "v = J^T u (matched), since the network makes any u coarse or fine, whether it is singular or not. Dashed grey: "
+    "random directions of x, for which every frequency counts alike."
 )
 POOLS: tuple[Pool, ...] = ("none", "sum")
+NUM_DRAWN = 8
+"""Random directions a sample."""
 
 
 def num_bases(size: Size) -> int:
@@ -33,21 +39,36 @@ def num_bases(size: Size) -> int:
 def run(context: Context) -> Outcome:
     """Mean power spectra of bases of every sample, timestep and pooling."""
     rows, low = [], {}
+    nulls: dict[tuple[Value, ...], float] = {
+        (t_fraction, str(pool), sample): share
+        for t_fraction in context.size.t_fractions
+        for pool in POOLS
+        for sample, share in enumerate(pulled_back(context, t_fraction, pool))
+    }
     for where, basis in context.bases_everywhere(POOLS):
         spectrum = power_spectrum(basis.v)
         share = float(spectrum.low_share().mean())
         low.setdefault((where["t_fraction"], where["pool"]), []).append(share)
+        shares = {"low_share": share, "low_share_null": nulls[tuple(where.values())]}
         rows += [
-            {**where, "low_share": share, "frequency": float(frequency), "power": float(power)}
+            {**where, **shares, "frequency": float(frequency), "power": float(power)}
             for frequency, power in zip(spectrum.frequency, spectrum.power.mean(0), strict=True)
         ]
     noise = torch.randn(64, *context.model.x_shape, generator=context.generator())
-    rows += [
-        {**rows[-1], "pool": "random x", "sample": 0, "low_share": float(power_spectrum(noise).low_share().mean())}
-    ]
+    chance = float(power_spectrum(noise).low_share().mean())
+    rows += [{**rows[-1], "pool": "random x", "sample": 0, "low_share": chance, "low_share_null": chance}]
     first, last = max(context.size.t_fractions), min(context.size.t_fractions)
     change = np.array(low[first, "none"]) - np.array(low[last, "none"])
     return Outcome(rows, [finding("late directions are finer", change)], num=context.size.num_samples)
+
+
+def pulled_back(context: Context, t_fraction: float, pool: Pool) -> list[float]:
+    """Mean low-frequency share of random directions of H pulled back at each sample: a reverse product for each."""
+    f, x = context.feature_map(t_fraction, pool=pool), context.latents(t_fraction, context.size.num_samples)
+    u = unit_weights(NUM_DRAWN, torch.Size(f.h_shape).numel(), context.generator()).to(x)
+    v = torch.cat([one_product(f, part, u) for part in x.split(BATCH)])  # (B, K, *x_shape)
+    context.num_products += len(v) * NUM_DRAWN
+    return power_spectrum(v).low_share().mean(1).tolist()
 
 
 def draw(rows: Rows) -> Figure:
@@ -69,6 +90,8 @@ def draw(rows: Rows) -> Figure:
         once = [row for row in rows if row["pool"] == pool and row["frequency"] == rows[0]["frequency"]]
         label = "whole h" if pool == "none" else "sum-pooled h"
         line_of_means(right, once, x="t_fraction", y="low_share", at=times, label=label, colour=colour)
+        null = [column(once, "low_share_null", t_fraction=t).mean() for t in times]
+        right.plot(times, null, color=colour, linestyle="--", linewidth=1.0)
     right.axhline(chance, label="random x", **NULL_STYLE)
     right.set(xlabel="t / T", ylabel="share below 1/8 cycle a pixel", ylim=(0, 1))
     right.legend(frameon=False, fontsize=7)
