@@ -11,7 +11,7 @@ from pathlib import Path
 import tyro
 from tyro.conf import Positional
 
-from benchmarks.record import Record, Row, compared
+from benchmarks.record import Record, Row, compared, say
 
 RANKS = (10, 50)
 
@@ -78,7 +78,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
     from benchmarks.solvers import portraits_rows
 
     return {
-        **{f"accuracy{rank}": partial(portraits_rows, rank=rank, num=num, progress=_say) for rank in RANKS},
+        **{f"accuracy{rank}": partial(portraits_rows, rank=rank, num=num, progress=say) for rank in RANKS},
         "memory": memory.memory_rows,
         "discover": pipeline.discover_rows,
         "edit": pipeline.edit_rows,
@@ -91,10 +91,6 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "exact": large.dense_rows,
         "celebahq": large.celebahq_rows,
     }
-
-
-def _say(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

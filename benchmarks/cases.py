@@ -65,7 +65,12 @@ def celebahq(*, size: int = 256, num: int = 1, device: str = "cpu") -> Case:
         )
     f = network_map(network, size=size, device=device)
     x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
-    return Case(f"ddpm-celebahq-256 architecture, {size} px", f, x)
+    return Case(celebahq_name(size), f, x)
+
+
+def celebahq_name(size: int) -> str:
+    """What tables call the architecture."""
+    return f"ddpm-celebahq-256 architecture, {size} px"
 
 
 def network_map(network: torch.nn.Module, *, size: int, device: str = "cpu") -> NetworkFeatureMap:

@@ -1,4 +1,4 @@
-"""Peak memory of one basis, each in a process of its own: activations and Krylov basis, as the system saw them."""
+"""One basis in a process of its own: its peak memory, activations and Krylov basis, as the system saw them."""
 
 from __future__ import annotations
 
@@ -6,40 +6,60 @@ import json
 import resource
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 
 import torch
 
 from benchmarks.cases import Case, celebahq, portraits
-from benchmarks.record import Figure, Row
-from benchmarks.solvers import PUBLISHED_CHUNK, SOLVERS, published
+from benchmarks.record import Row
+from benchmarks.solvers import PUBLISHED_CHUNK, SOLVERS, published, residual_of, timed
 from pullback.geometry import JacobianAt, Plan, measure_plan
 
-OURS, THEIRS = "ours, verified", "published"
+OURS, THEIRS = "ours, verified", "published, two iterations"
 TABLE = "Peak memory of one basis"
+LARGE_CHUNK = 2
+"""Directions in a call that plans of the 256-px architecture may have: one of them fills two cores."""
 
 
-def memory_rows(*, ranks: tuple[int, ...] = (10, 50), large: bool = False) -> list[Row]:
+@dataclass(frozen=True)
+class Alone:
+    """What a basis took in a process of its own.
+
+    Attributes:
+        mib: Peak resident memory above what loading and one forward pass had taken.
+        seconds: Of the basis; the plan was measured before.
+        products: Of the basis.
+        residual: Largest, relative to s_1.
+    """
+
+    mib: float
+    seconds: float
+    products: int
+    residual: float
+
+
+def memory_rows(*, ranks: tuple[int, ...] = (10, 50)) -> list[Row]:
     """Peak resident bytes above those of the loaded model, ours and the published algorithm at its chunk of 25."""
     rows = []
-    for case in ("portraits", "celebahq")[: 2 if large else 1]:
-        for rank in ranks:
-            ours, theirs = (_in_child(case, rank, name) for name in (OURS, THEIRS))
-            figures: dict[str, Figure] = {
-                "ours, MiB": ours,
-                "published, MiB": theirs,
-                "ours / published": ours / theirs,
-            }
-            rows.append(
-                Row(TABLE, f"{case}, k = {rank}", figures, "published: two iterations, which hold as much as fifty")
-            )
+    for rank in ranks:
+        ours, theirs = (alone("portraits", rank, name) for name in (OURS, THEIRS))
+        figures = {"ours, MiB": ours.mib, "published, MiB": theirs.mib, "ours / published": ours.mib / theirs.mib}
+        note = "published: two iterations, which hold as much as fifty"
+        rows.append(Row(TABLE, f"portraits, k = {rank}", figures, note))
     return rows
 
 
-def _in_child(case: str, rank: int, name: str) -> float:
+def alone(case: str, rank: int, name: str) -> Alone:
+    """One basis of a case, in a child process.
+
+    Args:
+        case: ``portraits``, or ``celebahq`` for the 256-px architecture.
+        rank: k.
+        name: `OURS` or `THEIRS`.
+    """
     command = [sys.executable, "-m", "benchmarks.memory", case, str(rank), name]
-    return float(
-        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    )
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return Alone(**json.loads(printed.splitlines()[-1]))
 
 
 def _peak_bytes() -> int:
@@ -47,21 +67,26 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _case(name: str) -> Case:
-    return celebahq() if name == "celebahq" else portraits(t_fractions=(0.8,), num=1)[0]
-
-
-def _measure(case: Case, rank: int, name: str) -> float:
-    """MiB above what loading and one forward pass had taken."""
+def _measure(case: Case, rank: int, name: str, *, is_large: bool) -> Alone:
     with torch.no_grad():
         case.f(case.x[:1])
     before = _peak_bytes()
     if name == OURS:
-        SOLVERS[OURS](JacobianAt(case.f, case.x[0], plan=measure_plan(case.f, case.x[0], rank=rank)), rank)
+        options = {"chunk": LARGE_CHUNK} if is_large else {}
+        plan, solver = measure_plan(case.f, case.x[0], rank=rank, **options), SOLVERS[OURS]
     else:
-        published(max_iterations=2)(JacobianAt(case.f, case.x[0], plan=Plan.fixed(chunk=PUBLISHED_CHUNK)), rank)
-    return (_peak_bytes() - before) / 2**20
+        plan, solver = Plan.fixed(chunk=PUBLISHED_CHUNK), published(max_iterations=2)
+    jac = JacobianAt(case.f, case.x[0], plan=plan)
+    (u, s, v), seconds = timed(lambda: solver(jac, rank))
+    products, mib = jac.products.total, (_peak_bytes() - before) / 2**20
+    return Alone(mib, seconds, products, residual_of(jac, u, s, v))
+
+
+def _main(name: str, rank: int, solver: str) -> None:
+    is_large = name == "celebahq"
+    case = celebahq() if is_large else portraits(t_fractions=(0.8,), num=1)[0]
+    print(json.dumps(asdict(_measure(case, rank, solver, is_large=is_large))))
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(_case(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
+    _main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ DEGREES = 180 / np.pi
 PUBLISHED_CHUNK = 25
 MOST_PRODUCTS = 10_000
 """Where the published algorithm is stopped when it does not reach our residual."""
+T = TypeVar("T")
 Solver = Callable[[JacobianAt, int], tuple[Tensor, Tensor, Tensor]]
 """J at one latent and a rank to u `(k, D)`, s `(k,)`, v `(k, N)`."""
 
@@ -120,17 +122,22 @@ def dense_angle(case: Case, truth: TangentBasis) -> float:
 def run_trial(case: Case, index: int, rank: int, solver: Solver, truth: TangentBasis, plan: Plan) -> Trial:
     """One solver at one latent; its residual and angle are measured afterwards, and cost it nothing."""
     jac = JacobianAt(case.f, case.x[index], plan=plan)
-    start = time.perf_counter()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotConvergedWarning)
-        u, s, v = solver(jac, rank)
-    seconds = time.perf_counter() - start
+    (u, s, v), seconds = timed(lambda: solver(jac, rank))
     products = jac.products.total
     worst = max(
         float(principal_angles(u.double(), truth.u.double()).max()),
         float(principal_angles(v.double(), truth.v.flatten(1).double()).max()),
     )
     return Trial(products, seconds, DEGREES * worst, residual_of(jac, u, s, v))
+
+
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What a solver returns, and its seconds; that it did not converge is seen in its residual."""
+    start = time.perf_counter()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotConvergedWarning)
+        found = call()
+    return found, time.perf_counter() - start
 
 
 def residual_of(jac: JacobianAt, u: Tensor, s: Tensor, v: Tensor) -> float:

@@ -60,6 +60,13 @@ MUTANTS = (
         "tests/geometry/test_svd.py::test_full_reorthogonalisation_holds_over_many_blocks",
     ),
     Mutant(
+        "residuals without the gap behind them",
+        "geometry/lanczos.py",
+        "<= (SPAN_ANGLE * self.tol * gap).clamp_min(self.noise)",
+        "<= (SPAN_ANGLE * self.tol / gap).clamp_min(self.noise)",
+        "tests/geometry/test_svd.py::test_a_goal_weighs_residuals_by_the_gap_and_asks_for_nothing_below_rounding",
+    ),
+    Mutant(
         "probe that never finds anything",
         "geometry/lanczos.py",
         "is_missed = is_met & (largest > threshold)",

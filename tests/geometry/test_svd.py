@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError, RankError
 from pullback.geometry import JacobianAt, Plan, Products, principal_angles, top_singular
+from pullback.geometry.lanczos import Goal
 from pullback.geometry.linalg import precision
 from pullback.geometry.power import power_iteration
 from pullback.testing import ConvMap, LinearMap, planted_spectrum
@@ -143,6 +145,28 @@ def test_full_reorthogonalisation_holds_over_many_blocks():
     f = planted_spectrum((10.0 ** -torch.linspace(0, 12, 150)).tolist(), dim_x=200, dim_h=180)
     basis = top_singular(at_zero(f), 60, block=3, tol=1e-12)
     assert_triplets(basis, f.matrix, 1e-11)
+
+
+@pytest.mark.parametrize("next_value", [0.98, 0.8])
+def test_the_span_is_right_whatever_the_gap_behind_it(next_value):
+    """Residuals of the k alone would leave it wrong by their ratio to the gap."""
+    spectrum = [4.0, 3.0, 2.0, 1.0, *(next_value * torch.linspace(1, 0.2, 80)).tolist()]
+    f = planted_spectrum(spectrum, dim_x=140, dim_h=120)
+    basis = top_singular(at_zero(f), 4, block=1)
+    u, _, vt = torch.linalg.svd(f.matrix)
+    assert basis.verified
+    assert float(principal_angles(basis.u, u.mT[:4]).max()) <= 5e-3
+    assert float(principal_angles(basis.v.flatten(1), vt[:4]).max()) <= 5e-3
+
+
+def test_a_goal_weighs_residuals_by_the_gap_and_asks_for_nothing_below_rounding():
+    goal = Goal(2, 3, 1e-3, 100, is_probed=False)
+    s = torch.tensor([[1.0, 0.5, 0.3], [1.0, 0.5, 0.499], [1.0, 0.5, 0.3], [1.0, 0.5, 0.3]], dtype=torch.float64)
+    residual = torch.tensor([[1e-4, 5e-4, 0.05], [1e-4, 5e-4, 0.05], [1e-4, 2e-3, 0.05], [1e-4, 5e-4, 0.2]])
+    assert goal.is_met(s, residual).tolist() == [True, False, False, False]
+    assert not goal.is_met(s[:, :2], residual[:, :2]).any()
+    assert replace(goal, noise=1e-3).is_met(s, residual).tolist() == [True, True, False, False]
+    assert Goal(2, 2, 1e-3, 100, is_probed=False).is_met(s, residual).tolist() == [True, True, False, True]
 
 
 def test_law06_batch_equals_one_at_a_time_and_samples_leave_it():

@@ -24,25 +24,67 @@ from pullback.geometry.linalg import deflated, orthonormal_rows, randn, row_svd,
 from pullback.geometry.triplets import Triplets, relative
 
 CHECK_EVERY = 4
-"""Products of a sample between two small SVDs, at least; a quarter of the triplets where that is more."""
+"""Products of a sample between two small SVDs, at least; an eighth of the triplets where that is more."""
 NUM_PROBES = 3
 PROBE_STEPS = 2
 
 
 def check_interval(guarded: int) -> int:
     """Products of a sample between two small SVDs."""
-    return max(CHECK_EVERY, guarded // 4)
+    return max(CHECK_EVERY, guarded // 8)
+
+
+GUARD_TOL = 0.1
+"""Relative residual at which a guard has shown itself, so that the gap behind the answer is known."""
+SPAN_ANGLE = 5.0
+"""Largest angle of the answer's span to the true one, in units of the tolerance: .3 degrees at tol 1e-3, as a bound."""
+LEAST_GAP = 1e-2
+"""Gap behind the answer, relative to s_1, below which its last directions are one cluster with the guards."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """When to stop: ``guarded`` triplets with relative residuals up to ``tol``, or ``max_products`` a sample."""
+    """When to stop: when the span of ``rank`` triplets is right, or after ``max_products`` a sample.
+
+    Attributes:
+        rank: k.
+        guarded: k and the guards.
+        tol: Largest relative residual of the k.
+        max_products: Budget.
+        is_probed: Whether a deflated probe follows.
+        noise: Relative residual that rounding leaves, below which nothing is asked for.
+    """
 
     rank: int
     guarded: int
     tol: float
     max_products: int
     is_probed: bool
+    noise: float = 0.0
+
+    def is_met(self, s: Tensor, residual: Tensor) -> Tensor:
+        """Which samples have ``guarded`` triplets that suffice.
+
+        Residuals r_i of the k are at most ``tol``, those of the guards `GUARD_TOL`; and the bound of Wedin (1972) on
+        the angle of the span, ``sin <= |r| / (s_k - s_{k+1})``, is at most `SPAN_ANGLE` times ``tol``. All are relative
+        to s_1, so that the gap decides how far an answer must be refined. Without guards residuals alone decide.
+
+        Args:
+            s: Shape `(B, m)`, falling.
+            residual: Relative, shape `(B, m)`.
+
+        Returns:
+            Shape `(B,)`.
+        """
+        if s.shape[1] < self.guarded:
+            return torch.zeros(len(s), dtype=torch.bool)
+        own, guards = residual[:, : self.rank], residual[:, self.rank : self.guarded]
+        is_met = (own <= self.tol).all(-1) & (guards <= max(GUARD_TOL, self.tol)).all(-1)
+        if 0 < self.rank < self.guarded:
+            scale = s[:, 0].clamp_min(torch.finfo(s.dtype).tiny)
+            gap = ((s[:, self.rank - 1] - s[:, self.rank]) / scale).clamp_min(LEAST_GAP)
+            is_met &= torch.linalg.vector_norm(own, dim=-1) <= (SPAN_ANGLE * self.tol * gap).clamp_min(self.noise)
+        return is_met
 
 
 def lanczos(jac: JacobianAt, goal: Goal, *, block: int, generator: torch.Generator) -> Triplets:
@@ -119,7 +161,7 @@ class Krylov:
                 continue
             self.num_checked = self.num_products
             s, u, v, residual = self.ritz(goal.guarded)
-            is_done = (residual <= goal.tol).all(-1) & (s.shape[1] == goal.guarded) | is_last
+            is_done = goal.is_met(s, residual) | is_last
             if bool(is_done.any()):
                 u, v = u.to(self.u) @ self.u[:, : u.shape[2]], v.to(self.v) @ self.v[:, : v.shape[2]]
                 return Triplets(u, s, v, residual, is_done), is_done
@@ -210,7 +252,7 @@ def _probe(
     A few power steps of random vectors on (I - U^T U) J (I - V^T V), as in SPEC section 2, with the guard vectors
     deflated too: whatever then exceeds s_rank was missed.
     """
-    is_met = (answer.residual <= goal.tol).all(-1)
+    is_met = goal.is_met(answer.s, answer.residual)
     missing: list[Tensor | None] = [None] * len(is_met)
     if not goal.is_probed:
         return torch.zeros_like(is_met), missing

@@ -45,10 +45,11 @@ def top_singular(
         jac: J at one x or at a batch of them.
         rank: How many, 0 to min(D, N).
         method: See above.
-        tol: Largest ``max(|Jv - su|, |J^T u - sv|) / s_1`` over the first ``rank + guard`` triplets.
+        tol: Largest ``max(|Jv - su|, |J^T u - sv|) / s_1``. Lanczos goes on until the span is right as well, see
+            `Goal.is_met`.
         block: Directions of a sample in one step of Lanczos; by default `best_block` of the plan, 1 to 10: narrow
             blocks take fewer products, wide ones cheaper ones.
-        guard: Triplets beyond the rank that must converge as well.
+        guard: Triplets beyond the rank that must have shown themselves, by which the gap behind the rank is known.
         max_products: Budget of Lanczos for each sample, apart from probes, ``200 + 40 (rank + guard)`` by default. It
             always takes the two or three blocks without which there would be no ``rank + guard`` triplets.
         generator: For starting vectors and probes; a fixed seed by default.
@@ -78,7 +79,7 @@ def top_singular(
             found = _nothing(jac)
         elif method == "lanczos":
             budget = 200 + 40 * guarded if max_products is None else max_products
-            goal = Goal(rank, guarded, tol, budget, is_probed=verify)
+            goal = Goal(rank, guarded, tol, budget, is_probed=verify, noise=_noise(jac))
             block = block or best_block(jac.plan, jac.num_samples, guarded)
             found = lanczos(jac, goal, block=min(block, guarded), generator=generator)
         elif method == "power":
@@ -90,6 +91,13 @@ def top_singular(
     if method != "power":
         _report_convergence(basis, tol, strict)
     return basis
+
+
+def _noise(jac: JacobianAt) -> float:
+    """Relative residual that rounding of products leaves."""
+    eps = 2.0**-11 if jac.plan.dtype == "tf32" else torch.finfo(jac.dtype).eps
+    is_exact = jac.plan.jvp_engine != "finite_difference"
+    return min(100 * eps, eps**0.5) if is_exact else eps**0.5
 
 
 def _nothing(jac: JacobianAt) -> Triplets:
