@@ -3,10 +3,12 @@
 import pytest
 
 import pullback
+from pullback import load
 from pullback.analyses import FIGURES, Size, analyze
 from pullback.analyses.catalogue import chosen, claims
 from pullback.analyses.context import Context
 from pullback.analyses.figures.complexity import consistency, draw, num_bases, siblings_in
+from pullback.analyses.run import ready, siblings_of
 from pullback.errors import ModelError
 from pullback.models import toy_denoiser
 from pullback.portraits.factors import NAMES
@@ -27,7 +29,7 @@ def test_the_same_models_on_both_levels_differ_by_nothing(model):
     assert (found.effect, found.low, found.high) == (0.0, 0.0, 0.0)
     assert found.verdict == "not shown at this size"
     assert draw(outcome.rows).axes
-    assert len(outcome.rows) == 2 * 2 * 3
+    assert len(outcome.rows) == 2 * 3  # levels, samples; every second of two timesteps
     assert all(0 < row["distance"] < 2**0.5 * 1.5708 for row in outcome.rows)
 
 
@@ -40,9 +42,10 @@ def test_it_answers_its_claim_and_counts_its_bases(model):
     assert "differ by 0.00 (few), 0.00 (many)" in outcome.note
 
 
-def test_it_is_made_on_request_only():
+def test_it_is_made_where_there_are_siblings_or_it_is_named(model):
     assert "complexity" not in FIGURES
-    assert "complexity" not in chosen([])
+    assert "complexity" not in chosen([], ready=ready(siblings=siblings_of(model)))
+    assert "complexity" in chosen([], ready=ready(siblings=siblings_of(load("portraits"))))
     assert chosen(["masks", "complexity"]) == ("complexity", "masks")
 
 

@@ -32,12 +32,18 @@ ORDER = (
     "times",
     "paths",
     "complexity",
+    "prompts",
     "estimators",
     "masks",
 )
 """Modules of `pullback.analyses.figures`; one whose name is a word of Python has a `_` at its end."""
-ON_REQUEST = ("complexity",)
-"""Made only when they are named: they need other models besides."""
+NEEDS = {
+    "complexity": "models few-* and many-* (--siblings DIR)",
+    "prompts": 'a text-to-image model (--only prompts --prompts "a dog;a puppy;a castle")',
+}
+"""What some figures need besides a model."""
+ON_REQUEST = tuple(NEEDS)
+"""They need more than the model, and are made when they have it, or are named."""
 FIGURES = tuple(name for name in ORDER if name not in ON_REQUEST)
 
 
@@ -48,7 +54,7 @@ class FigureModule(Protocol):
     CAPTION: str
 
     def num_bases(self, size: Size) -> int:
-        """How many bases it needs at most; figures share what they have in common."""
+        """How many bases it needs at most, for each prompt if it is about prompts; figures share common ones."""
         ...
 
     def run(self, context: Context) -> Outcome:
@@ -91,15 +97,37 @@ def load_figure(name: str) -> FigureModule:
     return cast(FigureModule, importlib.import_module(f"pullback.analyses.figures.{module}"))
 
 
-def chosen(only: Sequence[str]) -> tuple[str, ...]:
-    """The figures that are asked for, in the order of the page; if none is named, all that need nothing else.
+def chosen(only: Sequence[str], *, ready: Sequence[str] = ()) -> tuple[str, ...]:
+    """The figures that are asked for, in the order of the page; if none is named, all that have what they need.
+
+    Args:
+        only: Names.
+        ready: Which of `ON_REQUEST` have what they need.
 
     Raises:
         OptionError: If a name is unknown.
+
+    Example:
+        >>> "complexity" in chosen([]), "complexity" in chosen([], ready=["complexity"]), chosen(["psd", "local"])
+        (False, True, ('local', 'psd'))
     """
     for name in only:
         load_figure(name)
-    return tuple(name for name in ORDER if name in (only or FIGURES))
+    return tuple(name for name in ORDER if name in (only or (*FIGURES, *ready)))
+
+
+def most_bases(name: str, size: Size, *, num_prompts: int = 0) -> int:
+    """How many bases a figure needs at most.
+
+    Args:
+        name: Of the figure.
+        size: How much is computed.
+        num_prompts: How many prompts there are, for the figure that compares them.
+
+    Raises:
+        OptionError: If there is no figure of that name.
+    """
+    return load_figure(name).num_bases(size) * (num_prompts if name == "prompts" else 1)
 
 
 def claims() -> Mapping[str, Claim]:

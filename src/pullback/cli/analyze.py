@@ -14,30 +14,38 @@ def run_analyze(options: Analyze) -> None:
     """Makes the figures, prints where the page is.
 
     Raises:
-        OptionError: If two sizes are asked for, or a figure is unknown.
+        OptionError: If two sizes are asked for, a figure is unknown, or prompts are too few, the same or not asked for.
+        ModelError: If prompts are to be compared, and the model takes none.
     """
     from pullback.analyses.catalogue import chosen
     from pullback.analyses.sizes import SIZES, SizeName
 
     if options.quick and options.paper:
         raise OptionError(wanted="--quick or --paper", got="both", hint="leave one of them out")
-    names = chosen([name for name in options.only.split(",") if name])
+    only = [name for name in options.only.split(",") if name]
+    chosen(only)  # before the model is loaded
+    prompts = [text.strip() for text in options.prompts.split(";") if text.strip()]
     size: SizeName = "quick" if options.quick else "paper" if options.paper else "default"
 
     from pullback.analyses.plan import plan_text
-    from pullback.analyses.run import analyze
+    from pullback.analyses.run import analyze, ready, siblings_of
+    from pullback.analyses.texts import check_prompts
 
     model = loaded(options.model, device=options.device, threads=options.threads)
-    log(plan_text(model, names, SIZES[size], options.out))
+    siblings = Path(options.siblings) if options.siblings else siblings_of(model)
+    names = chosen(only, ready=ready(siblings=siblings))
+    check_prompts(model, prompts, names)
+    log(plan_text(model, names, SIZES[size], options.out, num_prompts=len(prompts)))
     with Bars() as progress:
         page = analyze(
             model,
             options.out,
-            only=names,
+            only=only,
             size=size,
             seed=options.seed,
+            prompts=prompts,
             bank=Path(options.bank) if options.bank else None,
-            siblings=Path(options.siblings) if options.siblings else None,
+            siblings=siblings,
             progress=progress,
         )
     out(str(page))

@@ -21,7 +21,7 @@ class Analyze:
     model: Annotated[Positional[str], arg(metavar="[MODEL]")] = "portraits"
     """A shipped model, a folder in diffusers' layout, or a hub id."""
     only: Annotated[str, arg(metavar="A,B,...")] = ""
-    """Figures to make, by name; all that need no other models if none is given."""
+    """Figures to make, by name; all that have what they need if none is given."""
     seed: int = 0
     """Of the run: another seed takes other samples."""
     quick: bool = False
@@ -31,7 +31,9 @@ class Analyze:
     bank: Annotated[str, arg(metavar="DIR")] = ""
     """Folder that keeps local bases; OUT/bank if none is given."""
     siblings: Annotated[str, arg(metavar="DIR")] = ""
-    """Folder of models few-* and many-*, trained on simple and on rich data, for --only complexity."""
+    """Folder of models few-* and many-*, of simple and rich data, for the figure complexity; portraits have theirs."""
+    prompts: Annotated[str, arg(metavar='"A;B;C"')] = ""
+    """Three or more prompts, for --only prompts on a text-to-image model: do similar ones have similar spaces?"""
     device: Annotated[str, arg(metavar="NAME")] = "cpu"
     """Where to compute: cpu, cuda, cuda:1, mps."""
     threads: int = 0

@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from pullback.portraits.factors import NAMES, World, sample
+from pullback.portraits.siblings import NUM_STEPS
 from pullback.portraits.train import Recipe
 
 
@@ -69,8 +70,8 @@ def train(folder: Positional[Path], recipe: Recipe, *, start: Path | None = None
     print(run(recipe, folder, start=start, minutes=minutes))
 
 
-def siblings(folder: Positional[Path], *, num_steps: int = 2_000, minutes: float = math.inf) -> None:
-    """Train four small denoisers, on few and on all factors, two seeds each: what `analyze --only complexity` asks for.
+def siblings(folder: Positional[Path], *, num_steps: int = NUM_STEPS, minutes: float = math.inf) -> None:
+    """Train four small denoisers, on few and on all factors, two seeds each: for the figure `complexity`.
 
     Args:
         folder: Gets few-0, few-1, many-0 and many-1; what is there is kept.

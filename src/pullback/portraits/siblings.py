@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 from pullback.portraits.factors import NAMES
@@ -16,9 +17,15 @@ VARYING = ("yaw", "light", "skin", "hair tone")
 CHANNELS = (24, 48, 88)
 """Half of the shipped network's width: 2.7 MB in half precision."""
 SEEDS = (10, 11)
+NUM_STEPS = 900
+"""Of the siblings that the package ships: 28,800 pictures each."""
+SHIPPED = Path(str(files("pullback.portraits").joinpath("weights/siblings")))
+"""Where they are."""
+NUM_PICTURES = 4_000
+"""Different portraits of each: a fourth of the shipped model's, which takes a fourth of the rendering."""
 
 
-def recipes(*, num_steps: int = 2_000) -> Mapping[str, Recipe]:
+def recipes(*, num_steps: int = NUM_STEPS) -> Mapping[str, Recipe]:
     """The recipe of each sibling by name; of one seed, few and many differ in their pictures alone.
 
     Example:
@@ -26,7 +33,7 @@ def recipes(*, num_steps: int = 2_000) -> Mapping[str, Recipe]:
         ['few-0', 'few-1', 'many-0', 'many-1']
     """
     held = {"few": tuple(name for name in NAMES if name not in VARYING), "many": ()}
-    base = Recipe(num_steps=num_steps, channels=CHANNELS)
+    base = Recipe(num_steps=num_steps, num_pictures=NUM_PICTURES, channels=CHANNELS)
     return {
         f"{level}-{place}": replace(base, seed=seed, fixed=fixed)
         for level, fixed in held.items()
@@ -34,7 +41,7 @@ def recipes(*, num_steps: int = 2_000) -> Mapping[str, Recipe]:
     }
 
 
-def train_siblings(folder: Path, *, num_steps: int = 2_000, minutes: float = math.inf) -> Path:
+def train_siblings(folder: Path, *, num_steps: int = NUM_STEPS, minutes: float = math.inf) -> Path:
     """Trains those that are not there yet, one after the other; what was interrupted goes on.
 
     Args:
