@@ -6,13 +6,15 @@ import torch
 from scipy.stats import spearmanr
 
 import pullback
-from pullback.analyses import Size
-from pullback.analyses.catalogue import claims
+from pullback.analyses import SIZES, Size, analyze
+from pullback.analyses.catalogue import chosen, claims, most_bases
 from pullback.analyses.context import Context
+from pullback.analyses.figures import prompts
 from pullback.analyses.figures.prompts import draw, fades, num_bases, prompt_distances, run, similar
 from pullback.analyses.pairs import permuted, related, spearman
 from pullback.analyses.record import read_csv, write_csv
 from pullback.analyses.texts import similarities, text_conditions
+from pullback.cli import main
 from pullback.directions import local_basis
 from pullback.errors import MismatchError, ModelError, OptionError
 from pullback.geometry import Plan
@@ -40,7 +42,7 @@ def table(values):
     return np.abs(np.subtract.outer(values, values))
 
 
-def exact_distances(model, prompts, *, is_deaf=False):
+def exact_distances(texts, *, is_deaf=False):
     """Distances `(1, P, P)` in float64, the search of each prompt begun elsewhere."""
     torch.manual_seed(0)
     model = pullback.load(stable_diffusion(), dtype=torch.float64)
@@ -50,21 +52,21 @@ def exact_distances(model, prompts, *, is_deaf=False):
                 weight.data.zero_()
     x = model.sample_latent(t_fraction=0.8, seed=0, num_steps=2)
     bases = []
-    for seed, prompt in enumerate(prompts):
+    for seed, prompt in enumerate(texts):
         f = model.feature_map(t_fraction=0.8, cond=model.cond(prompt=prompt))
         generator = torch.Generator().manual_seed(seed)
         bases.append([local_basis(f, x, rank=2, tol=1e-9, generator=generator, plan=PLAN)])
     return prompt_distances(bases)
 
 
-def test_law25_identical_prompts_have_one_space_and_others_have_not(model):
-    found = exact_distances(model, ("a b", "a b", "x"))[0]
+def test_law25_identical_prompts_have_one_space_and_others_have_not():
+    found = exact_distances(("a b", "a b", "x"))[0]
     assert found[0, 1] < 1e-6
     assert min(found[0, 2], found[1, 2]) > 1e-3
 
 
-def test_law25_without_cross_attention_all_prompts_have_one_space(model):
-    assert exact_distances(model, ("a b", "x", "y z"), is_deaf=True).max() < 1e-6
+def test_law25_without_cross_attention_all_prompts_have_one_space():
+    assert exact_distances(("a b", "x", "y z"), is_deaf=True).max() < 1e-6
 
 
 def test_only_the_condition_may_differ(model):
@@ -126,6 +128,7 @@ def test_a_run_has_every_pair_sample_and_timestep_and_answers_its_claims(model, 
     assert outcome.num == 3
     assert all(found.verdict == "not shown at this size" for found in outcome.findings)
     assert num_bases(TINY) * len(PROMPTS) == 24
+    assert "prompts" not in chosen([])
 
 
 def test_the_plot_comes_from_the_table_alone(outcome, tmp_path):
@@ -148,6 +151,42 @@ def test_bases_of_prompts_are_kept_apart_in_the_bank(model, tmp_path):
     again = context.bases(first, x)[0]
     assert torch.equal(own.u, again.u)
     assert not torch.equal(own.u, other.u)
+
+
+def test_other_prompts_are_computed_anew_and_the_same_are_not(model, outcome, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(prompts, "run", lambda context: made.append(context.prompts) or outcome)
+    page = analyze(model, tmp_path, size=TINY, only=["prompts"], prompts=PROMPTS).read_text()
+    assert "id='prompts'" in page
+    assert "not tested: the figure samples was not made" in page
+    analyze(model, tmp_path, size=TINY, only=["prompts"], prompts=PROMPTS)
+    assert made == [PROMPTS]
+    analyze(model, tmp_path, size=TINY, only=["prompts"], prompts=PROMPTS[:3])
+    assert made == [PROMPTS, PROMPTS[:3]]
+    assert most_bases("prompts", TINY, num_prompts=4) == 24
+
+
+def test_the_option_reaches_the_figure(outcome, tmp_path, monkeypatch, capsys):
+    made = []
+    torch.manual_seed(0)
+    stable_diffusion().save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(prompts, "run", lambda context: made.append(context.prompts) or outcome)
+    monkeypatch.setitem(SIZES, "quick", TINY)  # pyright: ignore[reportArgumentType]
+    words = ["analyze", str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--quick", "--only", "prompts"]
+    assert main([*words, "--prompts", " a b; a c ;x;"]) == 0
+    assert made == [("a b", "a c", "x")]
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out' / 'analysis.html'}\n"
+    assert "at most 18 of rank 2" in captured.err
+
+
+def test_the_option_on_a_model_without_text(toy_folder, tmp_path, capsys):
+    words = ["analyze", str(toy_folder), "--out", str(tmp_path / "out"), "--prompts", "a;b;c"]
+    assert main([*words, "--only", "prompts"]) == 2
+    assert "wanted a model that takes prompts, for the figure prompts" in capsys.readouterr().err
+    assert main([*words, "--only", "samples"]) == 2
+    assert "wanted the figure prompts for the prompts" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_prompts_that_cannot_be_compared(model):

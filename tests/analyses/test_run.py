@@ -54,7 +54,16 @@ def test_the_page_loads_nothing_and_says_every_verdict(folder):
     assert not re.findall(r'(?:src|href)=["\'](?!data:|#)', page)
     assert "default-src 'none'" in page
     num = sum(len(entry["findings"]) for entry in record_of(folder)["figures"].values())
-    assert len(re.findall(r"class='verdict", page)) == num > 0
+    verdicts = re.findall(r"class='verdict \w+'>([^<]*)<", page)
+    untested = [verdict for verdict in verdicts if verdict.startswith("not tested: ")]
+    assert len(verdicts) - len(untested) == num > 0
+    assert len(verdicts) == len(claims())
+
+
+def test_the_page_says_which_claims_were_not_tested_and_what_they_need(folder):
+    page = (folder / "analysis.html").read_text()
+    assert "not tested: the figure complexity was not made; it needs models few-* and many-*" in page
+    assert page.count("not tested: the figure prompts was not made; it needs a text-to-image model") == 2
 
 
 def test_the_page_comes_from_the_csv_files_alone(folder, tmp_path):

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pullback.analyses.catalogue import ORDER, claims, load_figure
+from pullback.analyses.catalogue import NEEDS, ORDER, Claim, claims, load_figure
 from pullback.analyses.plotting import png
 from pullback.analyses.record import Finding, Rows, read_csv
 from pullback.errors import FileFormatError
@@ -62,26 +62,38 @@ def _lead(record: dict[str, Any], names: list[str]) -> str:
 
 
 def _findings(record: dict[str, Any], names: list[str]) -> str:
-    """Every claim that was tested, with its verdict, whichever way it fell."""
-    rows = []
-    for name in names:
-        for entry in record["figures"].get(name, {}).get("findings", ()):
-            found, claim = Finding(**entry), claims()[entry["claim"]]
-            kind = {"shown": "good", "the opposite is shown": "bad"}.get(found.verdict, "open")
-            cells = [
-                f"<td>{esc(claim.claim)}<br><span class='muted'>{esc(claim.effect)}</span></td>",
-                f"<td>{number(found.effect)} [{number(found.low)}, {number(found.high)}]</td>",
-                f"<td>{number(found.null)}</td><td>{found.num}</td>",
-                f"<td class='verdict {kind}'>{esc(found.verdict)}</td>",
-            ]
-            rows.append(f"<tr>{''.join(cells)}</tr>")
-    if not rows:
+    """Every claim with its verdict, whichever way it fell; then those that were not tested, and why."""
+    entries = [entry for name in names for entry in record["figures"].get(name, {}).get("findings", ())]
+    if not entries:
         return ""
+    tested = {entry["claim"] for entry in entries}
+    rows = [_tested(Finding(**entry)) for entry in entries]
+    rows += [_untested(claim) for claim in claims().values() if claim.name not in tested]
     head = "".join(f"<th scope='col'>{each}</th>" for each in ("claim", "effect [95 %]", "chance", "n", "verdict"))
     return (
         "<section id='claims'><h2>What was claimed, and what was found</h2><p class='intro'>The claims and what is "
         "measured for each were fixed in a file before the run.</p><div class='scroll'><table class='claims'>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _tested(found: Finding) -> str:
+    kind = {"shown": "good", "the opposite is shown": "bad"}.get(found.verdict, "open")
+    numbers = f"{number(found.effect)} [{number(found.low)}, {number(found.high)}]", number(found.null), str(found.num)
+    return _claim_row(claims()[found.claim], numbers, kind=kind, verdict=found.verdict)
+
+
+def _untested(claim: Claim) -> str:
+    need = f"; it needs {NEEDS[claim.figure]}" if claim.figure in NEEDS else ""
+    verdict = f"not tested: the figure {claim.figure} was not made{need}"
+    return _claim_row(claim, ("",) * 3, kind="open", verdict=verdict)
+
+
+def _claim_row(claim: Claim, numbers: tuple[str, ...], *, kind: str, verdict: str) -> str:
+    cells = "".join(f"<td>{each}</td>" for each in numbers)
+    return (
+        f"<tr><td>{esc(claim.claim)}<br><span class='muted'>{esc(claim.effect)}</span></td>{cells}"
+        f"<td class='verdict {kind}'>{esc(verdict)}</td></tr>"
     )
 
 

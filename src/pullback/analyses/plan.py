@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pullback.analyses.catalogue import load_figure
+from pullback.analyses.catalogue import most_bases
 from pullback.analyses.context import BATCH
 from pullback.analyses.sizes import Size
 from pullback.api.model import Model
@@ -16,7 +16,7 @@ from pullback.geometry.cost import GUARD, best_block, expected_products, seconds
 from pullback.measure.report_text import counted, duration, size
 
 
-def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path) -> str:
+def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num_prompts: int = 0) -> str:
     """What is going to be computed, and how long it takes at most: bases that figures share count for each of them.
 
     Args:
@@ -24,6 +24,7 @@ def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path) -> s
         names: Figures.
         numbers: How much is computed.
         out: Where to.
+        num_prompts: How many prompts are compared.
     """
     f = model.feature_map(t_fraction=numbers.t_fractions[0])
     x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=range(BATCH), num_steps=1)
@@ -31,7 +32,7 @@ def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path) -> s
     guarded = numbers.rank + GUARD
     block = best_block(plan, BATCH, guarded)
     each = expected_products(guarded, block)
-    num_bases = sum(load_figure(name).num_bases(numbers) for name in names)
+    num_bases = sum(most_bases(name, numbers, num_prompts=num_prompts) for name in names)
     seconds = num_bases * each * seconds_per_product(plan, block * BATCH)
     values = numbers.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
     return "\n".join(

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pullback
-from pullback.analyses.catalogue import ON_REQUEST, chosen, load_figure
+from pullback.analyses.catalogue import chosen, load_figure, most_bases
 from pullback.analyses.context import Context
 from pullback.analyses.page import write_page
 from pullback.analyses.record import write_csv
 from pullback.analyses.sizes import SIZES, Size, SizeName
+from pullback.analyses.texts import check_prompts, text_conditions
 from pullback.api.model import Model
 from pullback.api.portrait import is_portraits
 from pullback.api.settings import Report, silent
 from pullback.errors import FileFormatError
 from pullback.files import write_atomic, write_json
 from pullback.portraits.judge import load_judge
+from pullback.portraits.siblings import SHIPPED
 
 RECORD = "analysis.json"
 
@@ -35,6 +37,7 @@ def analyze(
     seed: int = 0,
     bank: Path | None = None,
     siblings: Path | None = None,
+    prompts: Sequence[str] = (),
     progress: Report = silent,
 ) -> Path:
     """Computes figures into ``out`` and draws the page; a run that was killed goes on where it stopped.
@@ -42,21 +45,24 @@ def analyze(
     Args:
         model: The model.
         out: Folder for ``NAME.csv``, pictures, ``analysis.json`` and ``analysis.html``.
-        only: Figures by name; all if empty.
+        only: Figures by name; all that have what they need if empty.
         size: ``"quick"``, ``"default"`` or ``"paper"``, or numbers of your own.
         seed: Of the run.
         bank: Folder that keeps bases, ``out/bank`` by default.
-        siblings: Folder of models ``few-*`` and ``many-*``, for the figure `complexity`.
+        siblings: Folder of models ``few-*`` and ``many-*``, for the figure `complexity`; `siblings_of` by default.
+        prompts: Three or more texts, for the figure `prompts`, which has to be named in ``only``.
         progress: Called as ``progress(stage, done, total)``.
 
     Returns:
         The page.
 
     Raises:
-        OptionError: If a figure is unknown.
+        OptionError: If a figure is unknown, or prompts are given that are too few, the same, or not asked for.
+        ModelError: If prompts are to be compared, and the model takes none.
         FileFormatError: If ``analysis.json`` is there but is no such record.
     """
-    names = chosen(only)
+    siblings = siblings or siblings_of(model)
+    names = chosen(only, ready=ready(siblings=siblings))
     numbers = size if isinstance(size, Size) else SIZES[size]
     context = Context(
         model=model,
@@ -65,8 +71,10 @@ def analyze(
         bank=out / "bank" if bank is None else bank,
         judge=load_judge() if is_portraits(model) else None,
         siblings=siblings,
+        prompts=tuple(prompts),
         progress=progress,
     )
+    check_prompts(model, prompts, names)
     record = read_record(out)
     if record.get("weights", model.digest) != model.digest:
         record = {"figures": {}}  # of another model: its tables stay, but have no place on this one's page
@@ -78,6 +86,16 @@ def analyze(
             record["figures"][name] = _made(context, name, out) | {"key": key}
             write_json(out / RECORD, record)
     return write_page(out)
+
+
+def siblings_of(model: Model) -> Path | None:
+    """The siblings that the package ships, if the model is the portraits one."""
+    return SHIPPED if is_portraits(model) else None
+
+
+def ready(*, siblings: Path | None) -> tuple[str, ...]:
+    """Which of the figures that need more than the model have it."""
+    return ("complexity",) if siblings is not None else ()
 
 
 def read_record(out: Path) -> dict[str, Any]:
@@ -103,9 +121,8 @@ def read_record(out: Path) -> dict[str, Any]:
 def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
     """Computes one figure and writes its files, the record's entry last."""
     start, before = time.perf_counter(), context.num_products
-    figure = load_figure(name)
-    context.begin(name, figure.num_bases(context.size))
-    outcome = figure.run(context)
+    context.begin(name, most_bases(name, context.size, num_prompts=len(context.prompts)))
+    outcome = load_figure(name).run(context)
     context.progress(name, context.most_bases, context.most_bases)
     for picture, content in outcome.pictures.items():
         write_atomic(out / "pictures" / f"{name}-{picture}.png", content)
@@ -125,7 +142,12 @@ def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
 def _key(context: Context, name: str) -> str:
     """All that determines a figure."""
     parts = [name, asdict(context.size), context.seed, context.model.digest, pullback.__version__]
-    if name in ON_REQUEST and context.siblings is not None:
+    if name == "prompts":
+        conditions = text_conditions(context.model, context.prompts)
+        parts += [[cond.text, cond.digest()] for cond in conditions]
+    if name == "complexity" and context.siblings is not None:
         weights = sorted(context.siblings.rglob("*.safetensors"))
-        parts += [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in weights]
+        parts += [
+            [str(path.relative_to(context.siblings)), hashlib.sha256(path.read_bytes()).hexdigest()] for path in weights
+        ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -18,6 +18,25 @@ STATES = "encoder_hidden_states"
 MIN_PROMPTS = 3
 
 
+def check_prompts(model: Model, prompts: Sequence[str], names: Sequence[str]) -> None:
+    """Tells of prompts that cannot be compared before anything is computed.
+
+    Args:
+        model: The model.
+        prompts: Texts.
+        names: Figures that are to be made.
+
+    Raises:
+        OptionError, ModelError: As `text_conditions`, if the figure `prompts` is among them; else if there are prompts.
+    """
+    if "prompts" in names:
+        text_conditions(model, prompts)
+    elif prompts:
+        raise OptionError(
+            wanted="the figure prompts for the prompts", got=", ".join(names), hint="name it too: --only prompts"
+        )
+
+
 def text_conditions(model: Model, prompts: Sequence[str]) -> list[Condition]:
     """The condition of each prompt.
 
