@@ -14,6 +14,7 @@ import pullback
 from pullback.api import PageSettings, make_report
 from pullback.api.discovery import load_discovery, staged
 from pullback.api.model import Model
+from pullback.api.pictures import Precision
 from pullback.directions import Direction
 from pullback.errors import MismatchError, OptionError, RankError
 from pullback.geometry import Plan
@@ -177,6 +178,27 @@ def test_staged_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
         (stage / "a").write_text("new")
         (stage / "b").write_text("more")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "more"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ((1.0, 0.98, 0.9), Precision()),
+        ((1.0, 0.9, 0.8), Precision(None, True)),
+        ((1.0, 0.9, 0.7), Precision(torch.bfloat16, True)),
+        ((1.0, 1.2, 0.7), Precision(torch.bfloat16, True)),
+    ],
+)
+def test_pictures_take_another_layout_for_little_and_low_precision_for_much(
+    model: Model, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], chosen: Precision
+) -> None:
+    from pullback.api import Settings, cost, forecast
+
+    page = PageSettings(num_shown=2, num_people=2)
+    times = iter([*seconds])
+    monkeypatch.setattr(cost, "timed", lambda call, device: next(times))
+    monkeypatch.setattr(cost, "seconds_of_algebra", lambda *args, **options: 0.0)
+    assert forecast(model, Settings(num_samples=3, num_held_out=2, rank=3), page).precision == chosen
 
 
 def test_forecast_counts_what_will_be_done(model: Model) -> None:
