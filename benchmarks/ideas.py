@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.cases import Case, portraits
 from benchmarks.record import Row
-from benchmarks.solvers import DEGREES, TOL, true_bases
-from pullback.geometry import JacobianAt, Plan, TangentBasis, principal_angles, top_singular
+from benchmarks.solvers import TOL, angle_deg, true_bases
+from pullback.geometry import JacobianAt, Plan, top_singular
 from pullback.geometry.lanczos import Goal, Krylov
 from pullback.geometry.linalg import orthonormal_rows, randn
 from pullback.geometry.plan import JvpEngine, VjpEngine
@@ -70,7 +70,7 @@ def _blocks(cases: list[Case], rank: int, num: int) -> list[Row]:
             jac = JacobianAt(case.f, case.x[:num], plan=Plan.fixed())
             basis = top_singular(jac, rank, tol=TOL, block=block, guard=guard, verify=False)
             products += [each.total for each in basis.products_each]
-            angles += [_angle(one, true) for one, true in zip(basis.samples(), exact, strict=True)]
+            angles += [angle_deg(o.u, o.v.flatten(1), true) for o, true in zip(basis.samples(), exact, strict=True)]
         figures = {"products": statistics.fmean(products), "products / 2k": statistics.fmean(products) / (2 * rank)}
         rows.append(Row(table, f"block {block}, guard {guard}", figures | {"worst angle, deg": max(angles)}))
     return rows
@@ -110,10 +110,3 @@ def _products_from(jac: JacobianAt, rank: int, start: Tensor | None) -> list[int
         state.advance(Goal(rank, rank + GUARD, TOL, 10_000, is_probed=False))
         counts.append(state.num_products)
     return counts
-
-
-def _angle(found: TangentBasis, truth: TangentBasis) -> float:
-    return DEGREES * max(
-        float(principal_angles(found.u, truth.u).max()),
-        float(principal_angles(found.v.flatten(1), truth.v.flatten(1)).max()),
-    )

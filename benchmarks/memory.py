@@ -17,8 +17,8 @@ from pullback.geometry import JacobianAt, Plan, measure_plan
 
 OURS, THEIRS = "ours, verified", "published, two iterations"
 TABLE = "Peak memory of one basis"
-LARGE_CHUNK = 2
-"""Directions in a call that plans of the 256-px architecture may have: one of them fills two cores."""
+CHUNK, LARGE_CHUNK = 16, 2
+"""Directions in a call that a plan may have; of the 256-px architecture one alone fills two cores."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def _measure(case: Case, rank: int, name: str, *, is_large: bool) -> Alone:
         case.f(case.x[:1])
     before = _peak_bytes()
     if name == OURS:
-        options = {"chunk": LARGE_CHUNK} if is_large else {}
-        plan, solver = measure_plan(case.f, case.x[0], rank=rank, **options), SOLVERS[OURS]
+        chunk = LARGE_CHUNK if is_large else CHUNK
+        plan, solver = measure_plan(case.f, case.x[0], rank=rank, chunk=chunk), SOLVERS[OURS]
     else:
         plan, solver = Plan.fixed(chunk=PUBLISHED_CHUNK), published(max_iterations=2)
     jac = JacobianAt(case.f, case.x[0], plan=plan)

@@ -6,7 +6,7 @@ import torch
 from benchmarks.cases import Case
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
 from benchmarks.record import Record, Row, compared, shown
-from benchmarks.solvers import SOLVERS, accuracy_rows, dense_angle, true_bases
+from benchmarks.solvers import SOLVERS, TOGETHER, accuracy_rows, dense_angle, true_bases
 from pullback.testing import ConvMap
 
 
@@ -21,7 +21,7 @@ def rows():
     found = accuracy_rows(
         [case()], [case(torch.float64)], rank=4, names=tuple(SOLVERS), progress=told.append, table="T"
     )
-    assert len(told) == 2 * 2 + len(SOLVERS) - 2  # ours at both latents, rivals at the first
+    assert len(told) == 2 * 2 + len(SOLVERS) - 2 + 1  # ours at both latents, rivals at the first, ours together
     return {row.name: row.figures for row in found}
 
 
@@ -40,6 +40,14 @@ def test_every_solver_is_counted_and_judged_against_the_truth(rows, name):
 def test_published_run_costs_up_to_fifty_iterations_and_the_probe_costs_products(rows):
     assert 2 * 4 * 13 <= rows["published, as its driver runs it (50 iterations)"]["products"] <= 2 * 4 * 51
     assert rows["ours, verified"]["products"] > rows["ours, without the probe"]["products"]
+
+
+def test_a_batch_has_the_products_and_the_answers_of_its_samples(rows):
+    together, alone = rows[TOGETHER], rows["ours, verified"]
+    assert together["latents"] == alone["latents"] == 2
+    assert together["worst angle, deg"] < 1
+    assert together["worst residual"] < 2e-3
+    assert together["products"] == pytest.approx(alone["products"], rel=0.5)
 
 
 def test_the_truth_is_that_of_the_whole_matrix():
