@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pullback.errors import FileFormatError
-from pullback.measure.report import from_plain, read_images, render, to_plain
+from pullback.measure.report import ComparisonRow, from_plain, read_images, render, to_plain
 from tests.measure.pages import SCALES, a_card, a_report
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -97,6 +97,41 @@ def test_a_weak_direction_looks_weak() -> None:
     assert kinds == {"d0": "card", "d1": "card weak"}
     assert page.texts.count("weak: agreement not above its null") == 1
     assert any(a.get("id") == "weak" for a in page.all("input"))
+
+
+def sections(page: bytes) -> dict[str, str]:
+    """The words of each section, by its id."""
+    parts = re.findall(r'<section id="(\w+)"(.*?)</section>', page.decode(), re.DOTALL)
+    return {key: " ".join(re.sub(r"<[^>]*>", " ", f"<{body}").split()) for key, body in parts}
+
+
+def test_everything_that_was_measured_stands_in_its_section() -> None:
+    ours = ComparisonRow("ours", {"purity": (0.27, 0.25, 0.29)}, is_ours=True)
+    rival = ComparisonRow("pca of h", {"purity": (0.21,)})
+    cards = (a_card(0, cluster=(0, 1)), a_card(1, cluster=(0, 1)), a_card(2, cluster=(2,)))
+    page = render(a_report(cards=cards, comparisons=(ours, rival)))
+    shown = sections(page)
+    assert shown.keys() >= {"effects", "comparison", "spectra", "factors", "cost"}
+    assert re.search(r"yaw smile 0 yaw \+\.4 rad \+\.8 −\.1", shown["effects"])
+    assert re.search(r"method purity ours \.27 \.25 to \.29 pca of h \.21", shown["comparison"])
+    assert b"2 samples; the median falls from 2.75 to .75" in page
+    assert re.search(r"gain recall in x recall in h yaw 20 % 1\.30 \.50 null \.002 \.90 null \.004", shown["factors"])
+    assert re.search(r"Jacobian products.* local bases 1\.5 s 300 4 all 1\.5 s 300 4", shown["cost"])
+    assert "pullback discover toy --out here" in shown["settings"]
+    terms = ("Singular value s", "Agreement, and its matched null", "Usable range", "Symmetry", "Nearly equal s")
+    assert all(term in shown["words"] for term in terms)
+
+
+def test_a_card_says_s_its_cluster_agreement_beside_its_null_usable_range_and_symmetry() -> None:
+    cards = (a_card(0, cluster=(0, 1)), a_card(1, cluster=(0, 1)), a_card(2, cluster=(2,)))
+    text = sections(render(a_report(cards=cards)))["directions"]
+    small_print = re.findall(r"agreement .*?scale 1 in x", text)
+    assert small_print[0] == (
+        "agreement .70 null .30 singular value s 12.5 nearly equal s with 1 usable range −1.5 … +2 symmetry .90"
+        " scale 1 in x"
+    )
+    assert "singular value s 6.25 nearly equal s with 0 " in small_print[1]
+    assert "nearly equal" not in small_print[2]
 
 
 def test_no_figure_is_shown_that_is_not_there() -> None:
