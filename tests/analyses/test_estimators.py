@@ -1,4 +1,4 @@
-"""What is said about purity, on sets whose difference is known."""
+"""What is said about purity and transfer, on sets whose difference is known."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,15 @@ import pytest
 import pullback
 from pullback.analyses import Size
 from pullback.analyses.context import Context
-from pullback.analyses.figures.estimators import METHODS, num_pca, row, semantic, work_text
+from pullback.analyses.figures.estimators import (
+    METHODS,
+    carries_over,
+    num_pca,
+    row,
+    semantic,
+    transfer_among,
+    work_text,
+)
 from pullback.analyses.reading import reader_of
 from pullback.analyses.shared import discovered
 from pullback.api.contest import METHODS as KNOWN
@@ -16,6 +24,7 @@ from pullback.directions.tasks import Cost
 from pullback.errors import OptionError
 from pullback.measure.contest import Result
 from pullback.measure.effects import Effects
+from pullback.measure.score import transfer
 from pullback.models import toy_denoiser
 from pullback.models.counting import counted
 
@@ -43,6 +52,30 @@ def test_two_sets_of_one_kind_show_nothing_and_purer_ones_are_shown():
     assert semantic(purer, turned).effect == pytest.approx(0.3 + first.mean() - second.mean())
 
 
+def alike(share, *, num=12, num_samples=12, seed=0):
+    """Effects `(K, S, 8)` of which a share of the energy is what all samples have in common."""
+    rng = np.random.default_rng(seed)
+    common, own = rng.normal(size=(num, 1, 8)), rng.normal(size=(num, num_samples, 8))
+    return np.sqrt(share) * common + np.sqrt(1 - share) * own
+
+
+def test_two_sets_that_carry_over_alike_show_nothing_and_one_that_does_more_is_shown():
+    own, turned, surer = alike(0.5), alike(0.5, seed=1), alike(0.9, seed=2)
+    assert carries_over(own, turned).verdict == "not shown at this size"
+    assert carries_over(surer, turned).verdict == "shown"
+    assert carries_over(turned, surer).verdict == "the opposite is shown"
+    assert carries_over(surer, turned).effect == pytest.approx(transfer(surer).mean() - transfer(turned).mean())
+    assert carries_over(surer, turned).effect == pytest.approx(0.4, abs=0.15)
+
+
+def test_transfer_of_samples_drawn_again_counts_no_sample_with_itself():
+    odd = alike(0.0, num=4, num_samples=9)
+    assert np.allclose(transfer_among(odd, np.arange(9)), transfer(odd))
+    twice = np.repeat(np.arange(9), 2)
+    assert np.allclose(transfer_among(odd, twice), transfer(odd))
+    assert (transfer(odd[:, twice]) > transfer(odd) + 0.03).all()  # which is what it would be if they counted
+
+
 def test_few_samples_widen_the_interval_and_are_what_is_counted():
     """Twelve directions that are all alike say nothing about the samples they are read on."""
     own, turned = (effects_of([share] * 12, num_samples=4, noise=0.1, seed=share) for share in (1, 0))
@@ -54,6 +87,8 @@ def test_few_samples_widen_the_interval_and_are_what_is_counted():
 def test_one_direction_has_no_interval():
     with pytest.raises(OptionError, match="two or more directions and samples; got 1 and 12"):
         semantic(effects_of([0.5]), effects_of([0.6]))
+    with pytest.raises(OptionError, match="two or more directions and samples; got 2 and 1"):
+        carries_over(alike(0.5, num=2, num_samples=1), alike(0.5, num=2, num_samples=1))
 
 
 def test_a_row_counts_distinct_factors_among_all_directions():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, ContestSettings, 
 from pullback.api.discovery import Discovery
 from pullback.errors import OptionError
 from pullback.measure.contest import Result
-from pullback.measure.score import Array, purity
+from pullback.measure.score import TINY, Array, purity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ def run(context: Context) -> Outcome:
         f"{len(found)} directions at t/T = {edit_time(context.size):g} of {len(found.bases)} samples; n is the number "
         f"of samples that are edited and read. {work_text(rows)} {told(context)}"
     )
-    return Outcome(rows, [semantic(own, turned)], num=context.size.num_read, note=note)
+    return Outcome(rows, [semantic(own, turned), carries_over(own, turned)], num=context.size.num_read, note=note)
 
 
 def work_text(rows: Rows) -> str:
@@ -94,8 +95,48 @@ def semantic(own: Array, turned: Array) -> Finding:
         turned: Of the rotation, on the same samples.
 
     Raises:
-        OptionError: If there is only one direction.
+        OptionError: If there is only one direction or sample.
     """
+    return _gain("shared directions are semantic", own, turned, lambda odd, samples: purity(odd[:, samples]))
+
+
+def carries_over(own: Array, turned: Array) -> Finding:
+    """Mean transfer of ours less that of their rotation; directions of both and samples drawn again for the interval.
+
+    Args:
+        own: Odd effects of ours, `(K, S, F)`.
+        turned: Of the rotation, on the same samples.
+
+    Raises:
+        OptionError: If there is only one direction or sample.
+    """
+    return _gain("shared directions carry over", own, turned, transfer_among)
+
+
+def transfer_among(odd: Array, samples: Indices) -> Array:
+    """`pullback.measure.score.transfer` over samples that were drawn with replacement, `(K,)`.
+
+    A sample that was drawn twice agrees with itself perfectly, which says nothing: such pairs are left out.
+
+    Args:
+        odd: Odd effects, `(K, S, F)`.
+        samples: Which samples were drawn, some of them more than once.
+
+    Example:
+        >>> odd = np.array([[[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]]])
+        >>> transfer_among(odd, np.array([0, 0, 1])).tolist()
+        [0.0]
+    """
+    products = odd @ odd.transpose(0, 2, 1)  # (K, S, S)
+    often = np.bincount(samples, minlength=odd.shape[1]).astype(float)
+    pairs = np.outer(often, often)
+    np.fill_diagonal(pairs, 0)
+    alike = (products * pairs).sum(axis=(1, 2)) / max(pairs.sum(), 1.0)
+    energy = (products.diagonal(axis1=1, axis2=2) * often).sum(axis=1) / often.sum()
+    return alike / np.maximum(energy, TINY)
+
+
+def _gain(claim: str, own: Array, turned: Array, figure: Callable[[Array, Indices], Array]) -> Finding:
     nums = len(own), len(turned), own.shape[1]
     if min(nums) < 2:
         raise OptionError(
@@ -103,10 +144,10 @@ def semantic(own: Array, turned: Array) -> Finding:
         )
 
     def gain(first: Indices, second: Indices, samples: Indices) -> float:
-        return float(purity(own[first][:, samples]).mean() - purity(turned[second][:, samples]).mean())
+        return float(figure(own[first], samples).mean() - figure(turned[second], samples).mean())
 
     effect = gain(*(np.arange(num) for num in nums))
-    return Finding("shared directions are semantic", effect, *redrawn(gain, *nums), 0.0, min(nums))
+    return Finding(claim, effect, *redrawn(gain, *nums), 0.0, min(nums))
 
 
 def row(result: Result, *, rank: int) -> dict[str, str | float]:
