@@ -358,9 +358,10 @@ def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Pat
     time.sleep(1)
     running.send_signal(signal.SIGINT)
     out, said = running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == 2
     assert out == ""
     assert "Traceback" not in said
+    assert "error: wanted to go on to the end\n       got Ctrl-C\nhint: " in said
     assert "no results were written" in said
     assert listing(results) == before
 

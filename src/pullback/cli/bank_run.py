@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pullback.bank import Bank, Part, Tally, Unit
     from pullback.bank.request import BasisWork, ModelWork, Request
 
-STOPPED, INCOMPLETE = 130, 1
+STOPPED, INCOMPLETE = 2, 1
 NUM_SKETCHED = 3
 """Bases on which the error of a sketch is measured before a run."""
 
@@ -41,7 +41,7 @@ def run_run(options: BankRun) -> int:
         tally = _computed(options, bank, seeded(templates, request), here or make_work, part)
         tally.failed += failed
     except KeyboardInterrupt:
-        log("\nstopped; what was computed is kept")
+        log("\nerror: wanted to go on to the end\n       got Ctrl-C; what was computed is kept")
         hint(f"`pullback bank run {options.folder}` goes on from there")
         return STOPPED
     log(f"{tally.num_computed} units computed, {tally.num_found} were there, {len(tally.failed)} set aside")

@@ -65,8 +65,9 @@ def _guarded(command: Command) -> int:
         complain(error)
         return 2
     except KeyboardInterrupt:
-        log("\nstopped; no results were written, what was there before is as it was")
-        return 130
+        log("\nerror: wanted to go on to the end\n       got Ctrl-C")
+        hint("no results were written, what was there before is as it was; bases in a bank are kept for the next run")
+        return 2
     except BrokenPipeError:
         return 141
     except OSError as error:
