@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy.stats import ks_2samp
 
-from pullback.portraits.factors import Array, sample
+from pullback.portraits.factors import Array, held, sample
 from pullback.portraits.judge import Judge, nearest, real_residuals
 from pullback.portraits.oracle import to_clean
 from pullback.portraits.renderer import render
@@ -16,6 +18,9 @@ from pullback.portraits.train import Recipe
 
 if TYPE_CHECKING:
     from pullback.models.denoiser import Denoiser
+
+BLOCK = 1000
+"""Training pictures held in memory at a time: 50 MB, and as much for their mirror images."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Quality:
         residual_real: Median residual of real renders.
         ks: Kolmogorov-Smirnov distance of each factor's marginal, samples against real renders, `(F,)`.
         ks_floor: 95 % of that distance between two sets of real renders of the same size.
-        nearest: Median distance of a sample to the nearest training picture, in that of a fresh render.
+        nearest: Median distance of a sample to the nearest training picture or mirror image of one, in that of a
+            fresh render.
     """
 
     share_inside: float
@@ -47,18 +53,17 @@ def quality(
     num: int = 256,
     seed: int = 40_000,
     num_steps: int = 50,
-    num_training: int = 4000,
 ) -> Quality:
     """Measures a denoiser.
 
     Args:
         denoiser: The model.
         judge: Reads factors.
-        recipe: Determines the training pictures, of which the first ``num_training`` are rendered again.
+        recipe: Determines the training pictures; all of them are rendered again and searched, as are their mirror
+            images, on which the network is trained as well.
         num: Samples.
         seed: First of their seeds.
         num_steps: DDIM steps.
-        num_training: Training pictures searched.
 
     Returns:
         The figures.
@@ -68,16 +73,32 @@ def quality(
     q, q_real = judge.residual(x0), real_residuals(judge, num=num)
     read, read_real = judge.factors(x0), judge.factors(real)
     half = num // 2
-    z = sample(recipe.num_pictures, seed=1_000_000 + recipe.seed, world=recipe.world)[:num_training]
-    training = to_clean(render(z, world=recipe.world))
+    near, near_real = _to_training(torch.cat([x0.float().cpu(), real]), recipe).split([len(x0), len(real)])
     return Quality(
         share_inside=float((q <= np.quantile(q_real, 0.95)).mean()),
         residual=float(np.median(q)),
         residual_real=float(np.median(q_real)),
         ks=_ks(read, read_real),
         ks_floor=float(np.quantile(_ks(read_real[:half], read_real[half:]), 0.95)),
-        nearest=float(nearest(x0, training)[0].median() / nearest(real, training)[0].median()),
+        nearest=float(near.median() / near_real.median()),
     )
+
+
+def _to_training(x0: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """Distance of each picture to the nearest that the network was trained on, `(B,)`."""
+    found = torch.full((len(x0),), torch.inf)
+    for pictures in _training_pictures(recipe):
+        found = torch.minimum(found, nearest(x0, pictures)[0])
+    return found
+
+
+def _training_pictures(recipe: Recipe) -> Iterator[torch.Tensor]:
+    """Yields what was trained on, block by block, each block followed by its mirror image."""
+    z = held(sample(recipe.num_pictures, seed=1_000_000 + recipe.seed, world=recipe.world), recipe.fixed)
+    for start in range(0, len(z), BLOCK):
+        pictures = to_clean(render(z[start : start + BLOCK], world=recipe.world))
+        yield pictures
+        yield pictures.flip(-1)
 
 
 def _ks(a: Array, b: Array) -> Array:
