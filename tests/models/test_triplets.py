@@ -1,0 +1,28 @@
+"""The singular triplets of a real network's feature map, against the dense decomposition of its Jacobian."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pullback.geometry import JacobianAt, principal_angles, top_singular
+from pullback.models import toy_denoiser
+
+
+@pytest.mark.parametrize("method", ["lanczos", "dense"])
+@given(seed=st.integers(0, 1_000_000))
+@settings(max_examples=3, deadline=None)
+def test_law05_a_diffusers_network_has_the_triplets_of_its_dense_jacobian(method, seed):
+    den, rank = toy_denoiser(dtype=torch.float64), 6
+    jac = JacobianAt(den.feature_map(t_fraction=0.6), den.draw([seed])[0])
+    matrix = jac.dense().flatten(1)
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    basis = top_singular(jac, rank, method=method, tol=1e-9)
+    v = basis.v.flatten(1)
+    assert ((basis.s - s[:rank]).abs() / s[0]).max() < 1e-8
+    assert (v @ matrix.mT - basis.s[:, None] * basis.u).abs().max() < 2e-9 * s[0]  # signed pairs
+    assert (v @ v.mT - torch.eye(rank, dtype=v.dtype)).abs().max() < 1e-12
+    largest = max(1e-6, 10 * float(basis.residual.max() * s[0] / (s[rank - 1] - s[rank])))
+    assert principal_angles(basis.u, u.mT[:rank]).max() < largest
+    assert principal_angles(v, vh[:rank]).max() < largest
+    assert basis.verified
