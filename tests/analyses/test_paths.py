@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pullback.analyses.figures.paths import KINDS, path
+from pullback.analyses.figures.paths import KINDS, draw, path
 from pullback.geometry import JacobianAt, top_singular
 from pullback.testing import UnitMap, planted_spectrum
 
@@ -44,3 +44,18 @@ def test_on_the_sphere_lerp_and_slerp_turn_the_tangent_space_by_the_same_angle()
     for kind in ("lerp", "slerp"):
         found = path(f, a, b, kind=kind, num_segments=6, bases_at=bases_at(f, 2))
         assert found.lengths.semantic_length == pytest.approx(angle, abs=1e-6)
+
+
+def test_the_plot_shows_the_lengths_of_each_way_in_h_and_in_x():
+    """Way k has two segments of k + 1 in h and of 10 (k + 1) in x, on three pairs."""
+    rows = [
+        {"pair": pair, "path": kind, "segment": i, "curvedness": 1.0, "h": k + 1.0, "x": 10.0 * (k + 1)}
+        | {"miss": 0.0, "matched_null": 2.0}
+        for pair in range(3)
+        for k, kind in enumerate(KINDS)
+        for i in range(2)
+    ]
+    axes = {axis.get_ylabel(): axis for axis in draw(rows).axes}
+    for name, unit in (("length in h", 2.0), ("length in x", 20.0)):
+        shown = axes[name].lines[::2]  # every value of a group, then its mean
+        assert [line.get_ydata().tolist() for line in shown] == [[unit * (k + 1)] * 3 for k in range(len(KINDS))]

@@ -1,5 +1,7 @@
 """A run on a toy: every figure has its table, its plot and its findings; what stands is not computed again."""
 
+import dataclasses
+import html
 import json
 import re
 
@@ -7,8 +9,10 @@ import pytest
 
 import pullback
 from pullback.analyses import FIGURES, SIZES, Size, analyze, write_page
-from pullback.analyses.catalogue import chosen, claims, load_figure
-from pullback.analyses.record import read_csv
+from pullback.analyses.catalogue import AMONG, ORDER, chosen, claims, load_figure, total_bases
+from pullback.analyses.context import Context
+from pullback.analyses.figures.times import note_of, num_trajectories
+from pullback.analyses.record import MIN_UNITS, Finding, read_csv
 from pullback.errors import FileFormatError, OptionError
 from pullback.models import toy_denoiser
 
@@ -49,6 +53,15 @@ def test_every_claim_of_a_figure_is_answered_and_none_is_made_up(folder, name):
     assert {entry["claim"] for entry in record_of(folder)["figures"][name]["findings"]} == wanted
 
 
+def test_no_verdict_is_given_at_this_size_whether_or_not_the_interval_includes_its_null(folder):
+    found = [Finding(**each) for entry in record_of(folder)["figures"].values() for each in entry["findings"]]
+    assert len(found) >= 10
+    for each in found:
+        assert each.verdict == "not shown at this size"
+        enough = dataclasses.replace(each, num=MIN_UNITS)
+        assert (enough.verdict == "not shown at this size") == (each.low <= each.null <= each.high)
+
+
 def test_the_page_loads_nothing_and_says_every_verdict(folder):
     page = (folder / "analysis.html").read_text()
     assert not re.findall(r'(?:src|href)=["\'](?!data:|#)', page)
@@ -58,6 +71,14 @@ def test_the_page_loads_nothing_and_says_every_verdict(folder):
     untested = [verdict for verdict in verdicts if verdict.startswith("not tested: ")]
     assert len(verdicts) - len(untested) == num > 0
     assert len(verdicts) == len(claims())
+
+
+def test_the_page_says_what_the_counterpart_of_each_figure_shows(folder):
+    told = {name: load_figure(name).PAPER for name in ORDER}
+    assert all("paper" in text or "arXiv" in text or "230" in text for text in told.values())
+    assert len(set(told.values())) == len(ORDER)
+    page = (folder / "analysis.html").read_text()
+    assert all(f"In the papers: {html.escape(told[name])}" in page for name in FIGURES)
 
 
 def test_the_page_says_which_claims_were_not_tested_and_what_they_need(folder):
@@ -117,7 +138,17 @@ def test_figures_share_their_bases(folder):
     """The spectra ask for the bases of psd, and finds them all in the bank."""
     figures = record_of(folder)["figures"]
     assert figures["psd"]["num_products"] > 0
-    assert figures["spectra"]["num_products"] == 0
+    assert [figures[name]["num_products"] for name in AMONG] == [0, 0]
+
+
+def test_the_diagonals_of_the_maps_over_time_are_bases_that_samples_has(model, tmp_path):
+    context = Context(model, TINY, bank=tmp_path)
+    load_figure("samples").run(context)
+    before = context.num_products
+    load_figure("times").run(context)
+    alone = Context(model, TINY, bank=tmp_path / "alone")
+    load_figure("times").run(alone)
+    assert 0 < context.num_products - before < 0.75 * alone.num_products  # half of a 2 x 2 grid
 
 
 def test_errors_say_what_to_do(model, tmp_path):
@@ -138,4 +169,16 @@ def test_errors_say_what_to_do(model, tmp_path):
 
 
 def test_the_default_size_stays_within_its_budget_of_bases():
-    assert sum(load_figure(name).num_bases(SIZES["default"]) for name in FIGURES) <= 1200
+    assert total_bases(chosen([], ready=["complexity"]), SIZES["default"]) <= 1200
+
+
+def test_maps_over_time_have_their_null_and_an_interval_only_of_enough_trajectories(folder):
+    rows = read_csv(folder / "times.csv")
+    assert all(row["matched_null"] > 0 for row in rows)
+    assert "(n = 2: the range, no interval)" in record_of(folder)["figures"]["times"]["note"]
+    more = [{**row, "trajectory": i} for i in range(MIN_UNITS) for row in rows if row["trajectory"] == 0]
+    assert "(95 % intervals)" in note_of(more)
+    assert num_trajectories(SIZES["default"]) >= MIN_UNITS
+    null = load_figure("times").draw(rows).axes[3].lines[-1]
+    assert null.get_linestyle() == "--"
+    assert null.get_ydata()[0] == pytest.approx(sum(row["matched_null"] for row in rows) / len(rows))

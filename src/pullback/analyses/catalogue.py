@@ -44,6 +44,8 @@ NEEDS = {
 """What some figures need besides a model."""
 ON_REQUEST = tuple(NEEDS)
 """They need more than the model, and are made when they have it, or are named."""
+AMONG = {"spectra": "psd", "samples": "psd"}
+"""Figures whose bases are all among those of another."""
 FIGURES = tuple(name for name in ORDER if name not in ON_REQUEST)
 
 
@@ -52,6 +54,8 @@ class FigureModule(Protocol):
 
     TITLE: str
     CAPTION: str
+    PAPER: str
+    """What the counterpart in the papers shows."""
 
     def num_bases(self, size: Size) -> int:
         """How many bases it needs at most, for each prompt if it is about prompts; figures share common ones."""
@@ -128,6 +132,27 @@ def most_bases(name: str, size: Size, *, num_prompts: int = 0) -> int:
         OptionError: If there is no figure of that name.
     """
     return load_figure(name).num_bases(size) * (num_prompts if name == "prompts" else 1)
+
+
+def total_bases(names: Sequence[str], size: Size, *, num_prompts: int = 0) -> int:
+    """How many bases figures need at most together; those that are `AMONG` another's do not count again.
+
+    Args:
+        names: Of the figures.
+        size: How much is computed.
+        num_prompts: How many prompts there are.
+
+    Raises:
+        OptionError: If there is no figure of one of the names.
+
+    Example:
+        >>> from pullback.analyses.sizes import SIZES
+        >>> size = SIZES["default"]
+        >>> total_bases(["psd", "spectra"], size) == total_bases(["psd"], size) == total_bases(["spectra"], size)
+        True
+    """
+    alone = [name for name in names if AMONG.get(name) not in names]
+    return sum(most_bases(name, size, num_prompts=num_prompts) for name in alone)
 
 
 def claims() -> Mapping[str, Claim]:

@@ -109,7 +109,8 @@ def _section(out: Path, name: str, entry: dict[str, Any]) -> str:
     note = f"<p class='muted'>{esc(told + entry.get('note', ''))}</p>" if told or entry.get("note") else ""
     return (
         f"<section id='{name}'><h2>{esc(module.TITLE)}</h2><p class='intro'>{esc(module.CAPTION)}</p>"
-        f"{''.join(images)}{note}<details><summary>Numbers ({len(rows)} rows, {name}.csv)</summary>"
+        f"<p class='muted'>In the papers: {esc(module.PAPER)}</p>{''.join(images)}{note}"
+        f"<details><summary>Numbers ({len(rows)} rows, {name}.csv)</summary>"
         f"<div class='scroll'>{_table(rows)}</div></details></section>"
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pullback.analyses.catalogue import most_bases
+from pullback.analyses.catalogue import total_bases
 from pullback.analyses.context import BATCH
 from pullback.analyses.sizes import Size
 from pullback.api.model import Model
@@ -17,7 +17,7 @@ from pullback.measure.report_text import counted, duration, size
 
 
 def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num_prompts: int = 0) -> str:
-    """What is going to be computed, and how long it takes at most: bases that figures share count for each of them.
+    """What is going to be computed, and how long it takes at most; of bases that figures share, most count once.
 
     Args:
         model: The model.
@@ -32,7 +32,7 @@ def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path, *, n
     guarded = numbers.rank + GUARD
     block = best_block(plan, BATCH, guarded)
     each = expected_products(guarded, block)
-    num_bases = sum(most_bases(name, numbers, num_prompts=num_prompts) for name in names)
+    num_bases = total_bases(names, numbers, num_prompts=num_prompts)
     seconds = num_bases * each * seconds_per_product(plan, block * BATCH)
     values = numbers.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
     return "\n".join(

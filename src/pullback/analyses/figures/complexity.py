@@ -28,6 +28,10 @@ CAPTION = (
     "and of many factors, two training seeds each, from the same noise. Dashed: spans drawn at random out of the "
     "directions of the samples of the same model (matched)."
 )
+PAPER = (
+    "2307.12868 compares models that were trained on data sets of different complexity: the simpler the data, the "
+    "more consistent the tangent spaces."
+)
 LEVELS = ("few", "many")
 NUM_EACH = 2
 """Training seeds a level, of the siblings that the package knows how to train."""

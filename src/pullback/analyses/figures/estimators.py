@@ -35,6 +35,10 @@ CAPTION = (
     "Random network: ours with random weights. Supervised: the ceiling, which is told the factors. "
     "Work: what finding the directions took, as counted, in passes of the encoder."
 )
+PAPER = (
+    "The papers set their edits beside those of other methods mostly by pictures. Equal work, matched controls "
+    "and a ceiling are ours."
+)
 METHODS = ("ours", "rotated", *RIVALS, "pca of h", "random h", "random x", "random network", "supervised")
 Indices = NDArray[np.intp]
 NUM_TUNING = 4

@@ -33,6 +33,10 @@ CAPTION = (
     "sample. Split-half: how alike a direction comes out of two halves of the samples, against its own null (ticks). "
     "Transfer: how alike its effects are on held-out samples; chance gives 0."
 )
+PAPER = (
+    "2302.12469 averages the local directions of many samples that correspond to each other, and shows that one "
+    "such direction edits samples alike."
+)
 MATCHES: tuple[Match, ...] = get_args(Match)
 KINDS = (*MATCHES, "local")
 MEAN_OF: dict[str, Match] = {name: name for name in MATCHES}

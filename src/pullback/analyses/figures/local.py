@@ -28,6 +28,10 @@ CAPTION = (
     "that is one factor. Colour: the share of the change that one colour map of the whole picture explains. Locality: "
     "Gini coefficient of the change over pixels. Pictures: rows are directions, columns -, unedited, +."
 )
+PAPER = (
+    "Both papers edit samples along the top singular vectors of dh/dx at each of them, and show that single ones "
+    "change attributes that can be named."
+)
 KINDS = ("own", "random in span")
 MEASURES = ("purity", "colour_share", "locality", "symmetry")
 

@@ -39,6 +39,10 @@ CAPTION = (
     "a standard deviation and every other by less than half of that, and both pictures pass the gate. Pictures: a row"
     " a region; unedited, ours -, ours +, LOCO-Edit's -, LOCO-Edit's +."
 )
+PAPER = (
+    "no counterpart that is known to us. Edits of a region follow LOCO-Edit (arXiv 2409.02374), which is the rival "
+    "here."
+)
 REGIONS: Mapping[str, tuple[str, ...]] = {
     "eyes": ("eye open",),
     "mouth": ("smile", "mouth open"),

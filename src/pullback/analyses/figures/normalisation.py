@@ -30,6 +30,10 @@ CAPTION = (
     "with ours (anchor: the edited one), all at the same displacement of h. Beside them, without normalisation, "
     "directions drawn at random in the span of the same ones (matched). Pictures: a row each, columns -, unedited, +."
 )
+PAPER = (
+    "2302.12469 brings the predicted clean sample of an edit back to the mean and deviation of the unedited "
+    "one, and shows pictures with and without."
+)
 WAYS: tuple[tuple[str, NormaliseOption], ...] = (
     ("off", "off"),
     ("original", "original"),

@@ -27,9 +27,14 @@ if TYPE_CHECKING:
 TITLE = "Four ways between two latents"
 CAPTION = (
     "Curvedness (distance of the tangent spaces at the ends of a segment) along each path, its sum, the semantic path "
-    "length, and the same for each unit of length in h, since a path that h hardly notices is short by any measure. "
-    "Shooting does not arrive: the miss is what is left at its end, as a share of the way. Dashed: the distance of "
-    "spans drawn at random out of the directions of all paths. Pictures: the latents of each path, denoised."
+    "length, and the same for each unit of length in h, since a path that h hardly notices is short by any measure; "
+    "then its length in h and in x. Shooting does not arrive: the miss is what is left at its end, as a share of the "
+    "way. Dashed: the distance of spans drawn at random out of the directions of all paths. Pictures: the latents of "
+    "each path, denoised."
+)
+PAPER = (
+    "The papers compare ways between two latents by their curvedness: lerp is longer than slerp, and slerp longer "
+    "than shooting."
 )
 KINDS: tuple[PathKind, ...] = get_args(PathKind)
 MAX_SHOWN = 9
@@ -120,8 +125,8 @@ def _pictures(context: Context, paths: list[Tensor], t: float | None) -> bytes:
 
 
 def draw(rows: Rows) -> Figure:
-    """Curvedness along the paths; semantic path length; the same for each unit of h-length; the miss."""
-    figure, axes = panels(4, width=3.4)
+    """Curvedness along the paths; semantic path length, whole and per unit of h; lengths in h and x; the miss."""
+    figure, axes = panels(6, width=2.9)
     segments = [float(i) for i in distinct(rows, "segment")]
     for kind, colour in zip(KINDS, COLOURS, strict=False):
         line_of_means(axes[0], rows, x="segment", y="curvedness", at=segments, label=kind, colour=colour, path=kind)
@@ -137,6 +142,9 @@ def draw(rows: Rows) -> Figure:
     axes[1].set(ylabel="semantic path length, rad", ylim=(0, None))
     dots(axes[2], {kind: sums("curvedness", kind) / np.maximum(sums("h", kind), 1e-12) for kind in KINDS})
     axes[2].set(ylabel="semantic length / length in h", ylim=(0, None))
-    dots(axes[3], {kind: column(rows, "miss", path=kind, segment=0) for kind in KINDS})
-    axes[3].set(ylabel="miss / |b - a|", ylim=(-0.05, None))
+    for axis, name in zip(axes[3:5], ("h", "x"), strict=True):
+        dots(axis, {kind: sums(name, kind) for kind in KINDS})
+        axis.set(ylabel=f"length in {name}", ylim=(0, None))
+    dots(axes[5], {kind: column(rows, "miss", path=kind, segment=0) for kind in KINDS})
+    axes[5].set(ylabel="miss / |b - a|", ylim=(-0.05, None))
     return figure

@@ -29,6 +29,10 @@ CAPTION = (
     "correlation by timestep; dashed, the 95 % of prompts shuffled against their embeddings (matched). Right: the "
     "distance by timestep; dashed, spans drawn at random out of the directions that all prompts have there (matched)."
 )
+PAPER = (
+    "2307.12868 compares the tangent spaces of prompts: similar prompts have similar spaces, and the influence of "
+    "the prompt fades as t falls."
+)
 NUM_DRAWS = 400
 """Of the matched null, shared by the samples at a timestep."""
 

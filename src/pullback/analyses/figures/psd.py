@@ -26,6 +26,10 @@ CAPTION = (
     "v = J^T u (matched), since the network makes any u coarse or fine, whether it is singular or not. Dashed grey: "
     "random directions of x, for which every frequency counts alike."
 )
+PAPER = (
+    "2307.12868 shows the power spectra of its latent directions by timestep: low frequencies near T, and higher "
+    "ones as t falls."
+)
 POOLS: tuple[Pool, ...] = ("none", "sum")
 NUM_DRAWN = 8
 """Random directions a sample."""

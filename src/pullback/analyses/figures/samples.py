@@ -22,6 +22,10 @@ CAPTION = (
     "drawn at random out of the directions of all samples (matched); dotted: out of all of H (Haar), which nearly "
     "anything beats."
 )
+PAPER = (
+    "2307.12868 shows the distances of tangent spaces across samples by timestep: samples are alike near T, and "
+    "differ as t falls."
+)
 
 
 def num_bases(size: Size) -> int:

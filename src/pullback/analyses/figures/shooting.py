@@ -32,6 +32,10 @@ CAPTION = (
     "the Jacobian at the start promises, 1 for a linear map. Along u: the cosine of the displacement with the u it "
     "began with. Pass rate of the gate, .95 for unedited samples. Pictures: rows are fixed and shooting."
 )
+PAPER = (
+    "2302.12469 makes the tangent vector anew at each step (geodesic shooting), and sets it beside moving along "
+    "the first one all the way."
+)
 WAYS = ("fixed", "shooting", "random in span")
 FARTHEST = 20.0
 """Scale at the end of the fixed path: twice the median distance of two samples in h, if h were linear."""

@@ -24,6 +24,10 @@ CAPTION = (
     "matrices of independent Gaussian entries of the shape of J (matched), in which no direction stands out, and which "
     "are therefore as flat as the shape allows."
 )
+PAPER = (
+    "2302.12469 chooses how many directions count by the share of the spectrum that they hold, and reports more "
+    "of them near t = 0 than near T."
+)
 POOLS: tuple[Pool, ...] = ("none", "sum")
 
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pullback.analyses.context import Context
-from pullback.analyses.plotting import heat, panels
-from pullback.analyses.record import Outcome, Rows, column, distinct, interval
+from pullback.analyses.plotting import NULL_STYLE, dots, heat, panels
+from pullback.analyses.record import MIN_UNITS, Outcome, Rows, column, distinct, interval
 from pullback.analyses.sizes import Size
 from pullback.geometry import TangentBasis
 from pullback.geometry.distances import time_maps
 from pullback.geometry.nulls import matched_distances
-from pullback.models import denoise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,74 +22,90 @@ if TYPE_CHECKING:
 TITLE = "Tangent spaces across timesteps"
 CAPTION = (
     "Distances of tangent spaces on one DDIM trajectory: between its timesteps; with the latent held and only the "
-    "network's time changed (fix x); with the time held and only the latent changed (fix t). Means over trajectories."
+    "network's time changed (fix x); with the time held and only the latent changed (fix t). Means over trajectories; "
+    "right, the mean off the diagonal of each trajectory. Dashed: spans drawn at random out of the directions of a "
+    "trajectory (matched)."
+)
+PAPER = (
+    "2307.12868 shows the distances of tangent spaces between timesteps, and the same with the latent or with "
+    "the time of the network held."
 )
 MAPS = ("across", "fix_x", "fix_t")
+MOST_TRAJECTORIES = 12
 
 
 def num_bases(size: Size) -> int:
-    """A grid for each trajectory."""
+    """A grid for each trajectory; its diagonal is among those of `samples`."""
     return num_trajectories(size) * len(size.t_fractions) ** 2
 
 
 def run(context: Context) -> Outcome:
     """The three maps of a few trajectories; n^2 bases for n timesteps each."""
-    times = context.size.t_fractions
-    rows, nulls, means = [], [], {name: [] for name in MAPS}
-    num = num_trajectories(context.size)
-    for sample, seed in enumerate(context.seeds(num)):
-        grid = _grid(context, seed)
+    times, num = context.size.t_fractions, num_trajectories(context.size)
+    # as many latents as `samples` has, so that they are the same to the last bit and the bank knows their bases
+    latents = torch.stack([context.latents(t, context.size.num_samples)[:num] for t in times], dim=1)
+    rows = []
+    for trajectory, x in enumerate(latents):
+        grid = _grid(context, x)
         maps = time_maps(lambda a, b, grid=grid: grid[a, b], times)
-        for name in MAPS:
-            values = getattr(maps, name)
-            means[name].append(float(values.sum()) / (len(times) * (len(times) - 1)))  # zero on the diagonal
-            rows += [
-                {"map": name, "trajectory": sample, "row": a, "column": b, "distance": float(values[i, j])}
-                for i, a in enumerate(times)
-                for j, b in enumerate(times)
-            ]
         own = torch.stack([grid[t, t].u for t in times])
-        nulls.append(float(matched_distances(own, generator=context.generator()).mean()))
-    found = {name: interval(values) for name, values in means.items()}
-    told = ", ".join(f"{name} {mean:.2f} [{low:.2f}, {high:.2f}]" for name, (mean, low, high) in found.items())
-    note = (
-        f"Rows: t. Columns: the reference r. Means off the diagonal, radians: {told}; spans drawn at random out of the "
-        f"directions of a trajectory (matched): {np.mean(nulls):.2f}."
+        null = float(matched_distances(own, generator=context.generator(trajectory)).mean())
+        rows += [
+            {"map": name, "trajectory": trajectory, "row": a, "column": b}
+            | {"distance": float(getattr(maps, name)[i, j]), "matched_null": null}
+            for name in MAPS
+            for i, a in enumerate(times)
+            for j, b in enumerate(times)
+        ]
+    return Outcome(rows, num=num, note=note_of(rows))
+
+
+def note_of(rows: Rows) -> str:
+    """Means off the diagonal with their spread: an interval of six trajectories or more, else merely the range."""
+    found, num = [], len(distinct(rows, "trajectory"))
+    for name in MAPS:
+        values = off_diagonal(rows, name)
+        mean, low, high = interval(values) if num >= MIN_UNITS else (values.mean(), values.min(), values.max())
+        found.append(f"{name} {mean:.2f} [{low:.2f}, {high:.2f}]")
+    brackets = "95 % intervals" if num >= MIN_UNITS else f"n = {num}: the range, no interval"
+    return (
+        f"Rows: t. Columns: the reference r. Means off the diagonal, radians: {', '.join(found)} ({brackets}); matched "
+        f"null {column(rows, 'matched_null').mean():.2f}."
     )
-    return Outcome(rows, num=num, note=note)
+
+
+def off_diagonal(rows: Rows, name: str) -> np.ndarray:
+    """Mean of one map off its diagonal, for each trajectory."""
+    others = [row for row in rows if row["map"] == name and row["row"] != row["column"]]
+    return np.array([column(others, "distance", trajectory=i).mean() for i in distinct(others, "trajectory")])
 
 
 def num_trajectories(size: Size) -> int:
-    """A quarter as many as pairs, and at least two."""
-    return max(2, size.num_pairs // 4)
+    """Half as many as samples, from two to `MOST_TRAJECTORIES`."""
+    return min(MOST_TRAJECTORIES, max(2, size.num_samples // 2))
 
 
-def _grid(context: Context, seed: int) -> dict[tuple[float, float], TangentBasis]:
-    """The basis at the latent of time a under the network at time b, for all pairs."""
-    times, model = context.size.t_fractions, context.model
-    x, here = model.draw([seed]), model.schedule.timestep(1.0)
-    latents = []
-    for t_fraction in times:
-        there = model.schedule.timestep(t_fraction)
-        if there != here:
-            x = denoise(model, x, here, num_steps=max(1, context.size.num_steps // len(times)), until=there)
-        latents.append(x)
-        here = there
+def _grid(context: Context, x: Tensor) -> dict[tuple[float, float], TangentBasis]:
+    """The basis at the latent of time a, ``x[i]``, under the network at time b, for all pairs."""
     found = {}
-    for b in times:
-        bases = context.bases(context.feature_map(b), torch.cat(latents))
-        found |= {(a, b): basis for a, basis in zip(times, bases, strict=True)}
+    for b in context.size.t_fractions:
+        bases = context.bases(context.feature_map(b), x)
+        found |= {(a, b): basis for a, basis in zip(context.size.t_fractions, bases, strict=True)}
     return found
 
 
 def draw(rows: Rows) -> Figure:
-    """Three heat maps."""
+    """Three heat maps, and what they are off the diagonal beside the matched null."""
     times = distinct(rows, "row")
     labels = [f"{float(t):g}" for t in times]
-    figure, axes = panels(3)
+    figure, axes = panels(4)
     titles = ("between timesteps", "fix x: only the network's time", "fix t: only the latent")
-    for axis, name, title in zip(axes, MAPS, titles, strict=True):
+    for axis, name, title in zip(axes[:3], MAPS, titles, strict=True):
         values = np.array([[column(rows, "distance", map=name, row=a, column=b).mean() for b in times] for a in times])
         heat(axis, values, labels, title=title)
         axis.set(xlabel="r / T", ylabel="t / T")
+    dots(axes[3], {name.replace("_", " "): off_diagonal(rows, name) for name in MAPS})
+    axes[3].axhline(float(column(rows, "matched_null").mean()), label="matched", **NULL_STYLE)
+    axes[3].set(ylabel="mean distance off the diagonal, rad", ylim=(0, None))
+    axes[3].legend(frameon=False, fontsize=7)
     return figure

@@ -29,6 +29,10 @@ CAPTION = (
     "in the local span (matched). Share of the change of the picture below 1/8 cycle a pixel, and its size. Pictures: "
     "rows are timesteps, columns -, unedited, +, of the own direction."
 )
+PAPER = (
+    "Both papers edit at several timesteps: directions found near T change coarse attributes, later ones change "
+    "fine detail."
+)
 KINDS = ("own", "carried", "random in span")
 
 

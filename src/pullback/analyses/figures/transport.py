@@ -27,6 +27,10 @@ CAPTION = (
     "span, which its span alone would explain. The retained share is what is left of u in the target's tangent space; "
     "dashed, the most that a random direction of H keeps in 95 % of cases. Pictures: a source, then its targets."
 )
+PAPER = (
+    "2307.12868 carries a direction of one sample to the tangent space of others, and shows the same attribute "
+    "change there."
+)
 KINDS = ("own", "random in span")
 NUM_TARGETS = 3
 
