@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 import torch
 
 import pullback
-from pullback.api.banked import units_of
+from pullback.api.banked import banked_bases, units_of
 from pullback.api.model import Model
-from pullback.api.settings import Settings
+from pullback.api.settings import Settings, silent
 from pullback.bank import Bank, RunSettings, Storage
+from pullback.bank.bases import unit_of
 from pullback.errors import MismatchError
 from pullback.geometry import Plan
 from pullback.models import toy_denoiser
@@ -53,6 +55,23 @@ def test_a_second_run_computes_no_basis_and_ends_in_the_same_bits(model: Model, 
     assert same(first, second)
     assert [basis.origin for basis in first.bases] == [basis.origin for basis in second.bases]
     assert sum(basis.products.total for basis in (*second.bases, *second.held_out_bases)) == spent(first)
+
+
+def test_the_width_of_the_block_is_the_same_with_a_bank_and_without(model: Model, tmp_path: Path) -> None:
+    f = model.feature_map(t_fraction=0.8, layer="up_blocks.0")  # its h is too large to be computed whole
+    x = model.sample_latent(t_fraction=0.8, seeds=[0], num_steps=2)
+    units = [unit_of(f, rank=2, tol=1e-2, x=latent) for latent in x]
+    narrow = Plan.fixed(chunk=8)
+    wide = replace(narrow, seconds_by_width=((1, 9.0), (4, 1.0)))
+
+    def u_of(plan: Plan, folder: Path | None = None) -> torch.Tensor:
+        return banked_bases(f, x, units, batch=1, plan=plan, folder=folder, progress=silent).bases[0].u
+
+    kept = u_of(wide, tmp_path)
+    assert torch.equal(kept, u_of(wide))
+    assert not torch.equal(kept, u_of(narrow)), "or the width would not matter here"
+    shutil.rmtree(tmp_path / "shards")
+    assert torch.equal(kept, u_of(narrow, tmp_path)), "the plan of the bank, widths and all"
 
 
 def test_more_samples_cost_only_themselves(model: Model, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_run_prints_the_plan_the_sizes_and_the_digest(
     assert "keeps     u none, v fp16: 8" in captured.err
     assert "8 units computed, 0 were there, 0 set aside" in captured.err
     record = json.loads((tmp_path / "run.json").read_text())
-    assert set(record["plan"]) == {"jvp_engine", "vjp_engine", "chunk", "dtype", "threads"}
+    assert set(record["plan"]) == {"jvp_engine", "vjp_engine", "chunk", "dtype", "threads", "seconds_by_width"}
     assert record["plan"]["threads"] == torch.get_num_threads() > 0, "what torch chose, not that it chose"
     assert record["request"]["model"] == str(toy_folder)
     assert len(record["request"]["weights"]) == 64
@@ -201,6 +201,9 @@ def test_a_rank_that_the_feature_has_not_got_is_refused_before_a_bank_is_made(
         ("plan", {"jvp_engine": "x"}),
         ("plan", {"threads": "x"}),
         ("plan", {"threads": -1}),
+        ("plan", {"seconds_by_width": 5}),
+        ("plan", {"seconds_by_width": [[1, -1.0]]}),
+        ("plan", {"seconds_by_width": [[4, 1.0], [1, 2.0]]}),
         ("request", {"model": 5}),
         ("request", {"layer": 5}),
         ("request", {"weights": 5}),

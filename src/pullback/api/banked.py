@@ -47,13 +47,16 @@ def units_of(model: Model, f: NetworkFeatureMap, settings: Settings, *, cond: ob
     return [dataclasses.replace(first, made={**made, "seed": seed}) for seed in seeds]
 
 
-def open_bank(folder: Path, plan: Plan) -> tuple[Bank, Plan]:
+def open_bank(folder: Path, plan: Plan, *, batch: int) -> tuple[Bank, Plan]:
     """The bank of a folder, made if it is not there, and the plan that it was begun with: the same plan, the same bits.
+
+    A new one says in ``run.json`` how many latents are computed together, and on how many threads.
 
     Raises:
         MismatchError: If the bank does not keep bases whole.
     """
-    bank = Bank.make(folder, RunSettings(shard_size=8, plan=plan_record(plan)))
+    record = {**plan_record(plan), "threads": torch.get_num_threads()}
+    bank = Bank.make(folder, RunSettings(shard_size=8, group=batch, plan=record))
     return bank, plan_from(bank.settings.plan) if bank.settings.plan else plan
 
 
@@ -72,7 +75,7 @@ def banked_bases(
     What is missing is computed in batches, each with the random start that belongs to its units.
     """
     units = [dataclasses.replace(unit, x=digest_of_latent(latent)) for unit, latent in zip(units, x, strict=True)]
-    bank, plan = (None, plan) if folder is None else open_bank(folder, plan)
+    bank, plan = (None, plan) if folder is None else open_bank(folder, plan, batch=batch)
     found = {} if bank is None else _found(bank, units, f)
     missing = [i for i in range(len(units)) if i not in found]
     num_products = 0

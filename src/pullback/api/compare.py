@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pullback.api.banked import banked_bases
+from pullback.api.banked import banked_bases, open_bank
 from pullback.api.drawn import check_predictions, drawn_by, more_latents
 from pullback.api.finder import check_rank
 from pullback.api.model import Model, load
@@ -123,14 +123,14 @@ def compare(
     a, b = (each if isinstance(each, Model) else load(each) for each in (a, b))
     _check(a, b, t_fractions=t_fractions, num_samples=num_samples, rank=rank)
     check_predictions(num_predictions)
-    seeds = range(seed, seed + num_samples)
     steps = []
     for t_fraction in t_fractions:
-        x = a.sample_latent(t_fraction=t_fraction, seeds=seeds, num_steps=num_steps)
+        x = a.sample_latent(t_fraction=t_fraction, seeds=range(seed, seed + num_samples), num_steps=num_steps)
         maps = [model.feature_map(t_fraction=t_fraction, layer=layer, pool=pool) for model in (a, b)]
         for f in maps:
             check_rank(f, rank)
         plan = plan or measure_plan(maps[0], x[:batch], rank=rank)
+        plan = plan if bank is None else open_bank(Path(bank), plan, batch=batch)[1]
         work = _Work(x, rank, tol, batch, plan, None if bank is None else Path(bank), f"t/T {t_fraction:g}", progress)
         walk = max(1, round(num_steps * t_fraction)) if with_pictures else 0
         more = more_latents(a, x, num=num_predictions, t_fraction=t_fraction, seed=seed, num_steps=num_steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ SOLVER = "auto/2"
 """The algorithm of `local_basis` with method "auto". Its number goes up with every change that changes its answers."""
 _NAMES = ("weights", "config", "layer", "pool", "t", "condition")
 _PLAN = ("jvp_engine", "vjp_engine", "chunk", "dtype")
+WIDTHS = "seconds_by_width"
 _TENSORS = ("u", "s", "v", "residual", "s_next", "is_verified")
 
 
@@ -74,7 +76,7 @@ def answers_of(units: Sequence[Unit], x: Tensor, basis: TangentBasis) -> list[An
             "jvp": sample.products.jvp,
             "vjp": sample.products.vjp,
             "krylov_bytes": sample.krylov_bytes,
-            "plan": list(plan_record(plan).values()),
+            "plan": [getattr(plan, name) for name in _PLAN],
         }
         answers.append(Answer(dataclasses.replace(unit, x=digest_of_latent(latent)), tensors, facts))
     return answers
@@ -119,12 +121,15 @@ def basis_of(answer: Answer, f: FeatureMap) -> TangentBasis:
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
-    """What determines the bits of products, for ``run.json``: times left out."""
-    return {name: getattr(plan, name) for name in _PLAN}
+    """What determines the bits of a basis, for ``run.json``.
+
+    That is how products are computed, and their times by width: the width of the Lanczos block follows from them.
+    """
+    return {name: getattr(plan, name) for name in _PLAN} | {WIDTHS: [list(each) for each in plan.seconds_by_width]}
 
 
 def plan_from(record: Mapping[str, Any]) -> Plan:
-    """The plan of a ``run.json``, whose threads are its workers' business.
+    """The plan of a ``run.json``, whose threads are its workers' business; older ones have no times by width.
 
     Raises:
         FileFormatError: If it is none.
@@ -133,10 +138,19 @@ def plan_from(record: Mapping[str, Any]) -> Plan:
     try:
         if type(threads) is not int or threads < 0:
             raise ValueError(f"threads {threads!r}")
-        return Plan.fixed(**{name: value for name, value in record.items() if name != "threads"})
+        products = {name: value for name, value in record.items() if name not in ("threads", WIDTHS)}
+        return dataclasses.replace(Plan.fixed(**products), seconds_by_width=_widths(record.get(WIDTHS, [])))
     except (TypeError, ValueError, OptionError) as error:
         raise FileFormatError(
             wanted=f"a plan of {', '.join(_PLAN)} and threads",
             got=str(error)[:200],
             hint="restore run.json from a copy",
         ) from error
+
+
+def _widths(pairs: Any) -> tuple[tuple[int, float], ...]:
+    widths = tuple((width, float(seconds)) for width, seconds in pairs)
+    are_sound = all(type(width) is int and width > 0 and 0 < seconds < math.inf for width, seconds in widths)
+    if not are_sound or [width for width, _ in widths] != sorted({width for width, _ in widths}):
+        raise ValueError(f"{WIDTHS} {pairs!r}")
+    return widths

@@ -128,7 +128,7 @@ class BasisWork:
     Args:
         model: The model.
         request: What is asked for.
-        plan: ``jvp_engine``, ``vjp_engine``, ``chunk``, ``dtype``, ``threads``.
+        plan: ``jvp_engine``, ``vjp_engine``, ``chunk``, ``dtype``, ``seconds_by_width``, ``threads``.
 
     Raises:
         MismatchError: If the model has other weights than the request names.
@@ -196,7 +196,7 @@ def seeded(templates: Iterable[Unit], request: Request) -> Iterator[Unit]:
 
 
 def measured_plan(work: BasisWork, *, group: int) -> dict[str, Any]:
-    """The fastest plan on this device with the threads that torch has now, as it goes into ``run.json``: no times."""
+    """The fastest plan on this device with the threads that torch has now, as it goes into ``run.json``."""
     from pullback.geometry import measure_plan
 
     request, f = work.request, work.first_map()
