@@ -54,6 +54,15 @@ def test_latents_of_a_batch_are_those_of_its_seeds():
     torch.testing.assert_close(batch, alone, atol=1e-12, rtol=1e-12)
 
 
+def test_a_latent_has_the_same_bits_whatever_its_company():
+    den = gaussian_denoiser()
+    call = den.call
+    den.call = lambda network, x, t, cond: call(network, x, t, cond) * (1 + 1e-7 * len(x))  # as kernels' choice does
+    alone = torch.stack([den.sample_latent(t_fraction=0.7, seed=seed) for seed in (5, 6, 7)])
+    assert torch.equal(den.sample_latent(t_fraction=0.7, seeds=[5, 6, 7]), alone)
+    assert not torch.equal(den.sample_latent(t_fraction=0.7, seeds=[5, 6, 7], chunk=2), alone)
+
+
 def test_the_way_down_to_a_latent_costs_its_share_of_the_steps():
     den = toy_denoiser()
     den.sample_latent(t_fraction=0.8, seed=0, num_steps=20)

@@ -191,13 +191,16 @@ class Denoiser:
         seeds: Sequence[int] | None = None,
         num_steps: int = 20,
         cond: Any = None,
-        chunk: int = 64,
+        chunk: int = 1,
     ) -> Tensor:
         """Return x_t: noise of each seed, DDIM-denoised from T down to t.
 
         ``num_steps`` counts a whole walk from T to 0; of it the part above t is taken, and at least
         one step (none at ``t_fraction=1``). One CPU generator per seed draws the noise in float32:
         a batch holds what its seeds give one at a time, on any device.
+
+        ``chunk`` latents walk together. One at a time a seed's latent has the same bits whatever its company; of
+        several the last bits depend on how many they are, since convolutions choose their algorithm by the batch.
 
         Returns:
             `(*x_shape)` for ``seed``, `(len(seeds), *x_shape)` for ``seeds``.

@@ -68,7 +68,8 @@ def quality(
     Returns:
         The figures.
     """
-    x0 = denoiser.sample_latent(t_fraction=0.0, seeds=range(seed, seed + num), num_steps=num_steps).clamp(-1, 1)
+    seeds = range(seed, seed + num)
+    x0 = denoiser.sample_latent(t_fraction=0.0, seeds=seeds, num_steps=num_steps, chunk=64).clamp(-1, 1)
     real = to_clean(render(sample(num, seed=9_500_000 + seed, world=judge.world), world=judge.world))
     q, q_real = judge.residual(x0), real_residuals(judge, num=num)
     read, read_real = judge.factors(x0), judge.factors(real)
