@@ -6,7 +6,8 @@ import torch
 from pullback.errors import OptionError, ShapeError, TransportWarning
 from pullback.geometry import JacobianAt, one_product, top_singular
 from pullback.geometry.transport import retained_null, transport
-from pullback.testing import ConvMap, planted_spectrum
+from pullback.models import toy_denoiser
+from pullback.testing import ConvMap, LinearMap, planted_spectrum
 
 
 def random(seed, *shape):
@@ -100,9 +101,24 @@ def test_one_product_is_the_pulled_back_direction():
 
 
 def test_one_product_of_an_unseen_direction_is_zero():
-    f = planted_spectrum([1.0], dim_x=4, dim_h=3)
-    unseen = torch.linalg.svd(f.matrix)[0][:, 2]
-    assert one_product(f, torch.zeros(4, dtype=torch.float64), unseen).abs().max() < 1.01
+    f = LinearMap(torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 1.0]]).double())
+    u = torch.eye(3, dtype=torch.float64)
+    assert one_product(f, torch.zeros(3, dtype=torch.float64), u[1]).tolist() == [0.0, 0.0, 0.0]
+    lengths = one_product(f, torch.zeros(3, dtype=torch.float64), u).norm(dim=1)
+    assert torch.allclose(lengths, torch.tensor([1.0, 0.0, 1.0]).double())
+
+
+def test_between_timesteps_a_direction_becomes_the_nearest_of_the_span_there():
+    den = toy_denoiser(dtype=torch.float64)
+    x = den.draw([0])[0]
+    early, late = (top_singular(JacobianAt(den.feature_map(t=t), x), 4, tol=1e-8) for t in (600, 500))
+    moved = transport(early.u[0], late)
+    inside = late.u @ early.u[0]
+    assert torch.allclose(moved.u, late.u.mT @ inside / inside.norm(), atol=1e-10)
+    assert torch.allclose(moved.v.flatten(), late.v.flatten(1).mT @ inside / inside.norm(), atol=1e-10)
+    assert float(moved.retained) == pytest.approx(float(inside.norm())) == pytest.approx(cosine(moved.u, early.u[0]))
+    assert retained_null(4, late.u.shape[1]) < float(moved.retained) < 1 - 1e-6
+    assert cosine(moved.v, early.v[0]) < 1 - 1e-6
 
 
 def test_errors():
