@@ -2,10 +2,14 @@ import dataclasses
 import inspect
 
 import pytest
+import torch
 
+from pullback.directions import Direction
+from pullback.edit import edit, x_guidance
 from pullback.edit.presets import PARK2023, PARK2023_NEURIPS, REPORTED_PATHS, preset
 from pullback.errors import OptionError
 from pullback.geometry.power import MIN_ITERATIONS, power_iteration
+from pullback.models import toy_denoiser
 
 
 def test_the_first_paper():
@@ -29,6 +33,20 @@ def test_the_second_paper():
     plain = found.guidance["stable-diffusion-2.1-base"]
     assert (plain.step, plain.weight, plain.num_iterations, plain.t_fractions) == (1.0, 1.0, 16, (0.7, 0.6))
     assert found.guidance["stable-diffusion-2.1-base, with a prompt"].num_iterations == 64
+
+
+def test_published_guidance_is_run_with_its_own_weight():
+    den = toy_denoiser(dtype=torch.float64)
+    settings = preset("park2023-neurips").guidance["celebahq-256"]
+    x, f = den.draw([0]), den.feature_map(t=600)
+    v = torch.randn(x[0].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    v = v / v.norm()
+    published = x_guidance(den, x, 600, v, weight=settings.weight, num_iterations=settings.num_iterations)
+    along, how = Direction(v, "X", dict(f.origin)), {"method": "x_guidance", "guidance": settings, "num_steps": 1}
+    made = edit(den, x[0], 600, along, [1], f=f, unit=settings.weight, **how)
+    assert torch.allclose(made.x_t, published, atol=1e-10)
+    calibrated = edit(den, x[0], 600, along, [1], f=f, distance=5.0, **how)
+    assert not torch.allclose(calibrated.x_t, published, rtol=1e-3)
 
 
 def test_the_reported_path_lengths():

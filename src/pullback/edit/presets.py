@@ -157,6 +157,17 @@ def preset(name: str) -> Preset:
     >>> preset("park2023").kappa
     0.99
 
+    Guidance as published has a weight w of its own; `edit` calibrates one instead, unless it is given as ``unit``:
+
+    >>> from pullback.directions import random_x
+    >>> from pullback.edit import edit
+    >>> from pullback.models import toy_denoiser
+    >>> den, settings = toy_denoiser(), preset("park2023-neurips").guidance["celebahq-256"]
+    >>> f, x = den.feature_map(t_fraction=0.6), den.sample_latent(t_fraction=0.6, seed=0)
+    >>> how = {"method": "x_guidance", "guidance": settings, "unit": settings.weight}
+    >>> edit(den, x, f.t, random_x(f, rank=1)[0], [-1, 1], f=f, num_steps=2, **how).unit
+    tensor(0.1000)
+
     Raises:
         OptionError: If there is no such preset.
     """
