@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from pullback.directions import Direction, Rectangle
-from pullback.edit import EditOptions, edit, edit_folder, record_edit, replay_edit
-from pullback.errors import FileFormatError, MismatchError, OptionError
+from pullback.edit import EditOptions, compose, composed_move, edit, edit_folder, record_edit, replay_edit
+from pullback.errors import FileFormatError, MismatchError, NumericalError, OptionError
 from pullback.models import toy_denoiser
 
 T = 600
@@ -66,6 +66,20 @@ def test_it_is_the_edit_that_was_asked_for(den, f, tmp_path):
     assert record["origin"]["layer"] == "mid_block"
     assert record["direction"]["name"] == "smile"
     assert record["scale"] == [1.0]
+
+
+def test_a_composed_row_is_replayed_as_one_direction(den, f, tmp_path):
+    x, both = den.draw([3, 4]), [direction(f), direction(f, seed=1, space="X")]
+    made = compose(den, x, T, both, [[1, 0], [1.5, -2]], f=f, distance=5.0, num_steps=2)
+    along, length = composed_move(made, 1, f=f, sample=1, name="smile, turned")
+    done = record_edit(tmp_path, den, x[1], along, [0, 1], f=f, options=STEPS, unit=length)
+    assert torch.allclose(done.x_t[1], made.x_t[1, 1], atol=1e-5)
+    assert torch.allclose(done.x0[1], made.x0[1, 1], atol=1e-4)
+    again = replay_edit(tmp_path, den)
+    assert again.is_exact == (True, True)
+    assert torch.equal(again.edited.x0, done.x0)
+    with pytest.raises(NumericalError, match=r"a row of scales that moves x; got \(0\.0, 0\.0\)"):
+        composed_move(dataclasses.replace(made, scales=((0.0, 0.0),)), 0, f=f)
 
 
 def test_another_model_or_condition_is_refused(den, f, tmp_path):

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pullback.edit.apply import edit as edit
     from pullback.edit.composition import Composed as Composed
     from pullback.edit.composition import compose as compose
+    from pullback.edit.composition import composed_move as composed_move
     from pullback.edit.composition import interaction as interaction
     from pullback.edit.composition import orthogonalised as orthogonalised
     from pullback.edit.folder import FolderEdit as FolderEdit
@@ -55,6 +56,7 @@ _HOMES = {
     "XGuidance": "steps",
     "calibrate": "scale",
     "compose": "composition",
+    "composed_move": "composition",
     "denoise_boosted": "window",
     "denoise_masked": "masked",
     "denoising_loss": "scale",

@@ -14,7 +14,7 @@ from pullback.edit.apply import SomeDirection
 from pullback.edit.batches import in_chunks
 from pullback.edit.scale import calibrate, features, typical_distance
 from pullback.edit.vectors import check_origin, vectors_at
-from pullback.errors import OptionError, ShapeError
+from pullback.errors import NumericalError, OptionError, ShapeError
 from pullback.models import Denoiser, denoise
 from pullback.models.schedule import Time
 from pullback.types import FeatureMap
@@ -123,6 +123,39 @@ def compose(
         v=v,
         scales=tuple(tuple(float(s) for s in row) for row in scales),
     )
+
+
+def composed_move(
+    made: Composed, row: int, *, f: FeatureMap, sample: int = 0, name: str = ""
+) -> tuple[Direction, float]:
+    """Return one row of scales on one sample as a single direction of X, and the length of its step.
+
+    With these `record_edit` writes it down, ``record_edit(..., direction, [1], f=f, unit=length)``.
+
+    Args:
+        made: What `compose` returned.
+        row: Which row of scales.
+        f: The feature map of the directions.
+        sample: Which latent.
+        name: Of the direction.
+
+    >>> from pullback.geometry import as_feature_map
+    >>> made = Composed(*[torch.zeros(0)] * 3, torch.tensor([[2.0], [1.0]]), torch.eye(2)[:, None], ((1.5, 4.0),))
+    >>> direction, length = composed_move(made, 0, f=as_feature_map(lambda x: x, torch.zeros(1, 2)))
+    >>> direction.vector, length
+    (tensor([0.6000, 0.8000]), 5.0)
+
+    Raises:
+        NumericalError: If the row moves nothing.
+    """
+    scale = torch.tensor(made.scales[row], dtype=made.v.dtype, device=made.v.device)
+    step = torch.einsum("k,k,k...->...", scale, made.unit[:, sample].to(made.v), made.v[:, sample])
+    length = float(step.norm())
+    if not length > 0:
+        raise NumericalError(
+            wanted="a row of scales that moves x", got=f"{made.scales[row]}", hint="it is the unedited sample"
+        )
+    return Direction(step / length, "X", dict(f.origin), name=name), length
 
 
 def orthogonalised(direction: Direction, against: Sequence[Direction]) -> Direction:

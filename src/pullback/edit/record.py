@@ -69,6 +69,7 @@ def record_edit(
     f: NetworkFeatureMap,
     options: EditOptions | None = None,
     mask: Mask | None = None,
+    unit: float | None = None,
     distance: float | None = None,
     cond: Any = None,
     before_record: Callable[[Tensor], None] | None = None,
@@ -87,6 +88,7 @@ def record_edit(
         f: The feature map.
         options: How to edit; the defaults of `edit` if None.
         mask: Where the edit may act.
+        unit: g of scale 1, such as the length of a `composed_move`; calibrated if None.
         distance: ``typical_distance`` at t, measured if None.
         cond: Condition.
         before_record: Called with the clean samples before ``edit.json`` is written, which marks the edit as done.
@@ -106,7 +108,7 @@ def record_edit(
         OptionError, MismatchError, ShapeError, NumericalError: As `edit`.
     """
     options = options or EditOptions()
-    edited = _edit(den, x, direction, scale, f, options, mask, None, distance, cond)
+    edited = _edit(den, x, direction, scale, f, options, mask, unit, distance, cond)
     if before_record is not None:
         before_record(edited.x0)
     folder = Path(folder)
