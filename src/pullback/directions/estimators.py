@@ -2,6 +2,9 @@
 
 A direction of H is applied by injection, or becomes one of X by one reverse product of the estimate's ``f``; one of X
 is added to x. What a number of directions costs is recorded with it, so that methods can be compared at equal cost.
+
+LOCO-Edit (`pullback.directions.loco_directions`) stands apart: it finds directions of X for a mask on one sample, and
+without a mask it is ``"x0"`` here. It is compared where masks are, in the figure ``masks`` of ``pullback analyze``.
 """
 
 from __future__ import annotations
