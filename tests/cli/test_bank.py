@@ -399,6 +399,26 @@ def test_the_names_of_the_actions() -> None:
     assert bank_options.BankRun(Path("x")).shard == "0/1"
 
 
+@pytest.mark.parametrize(
+    ("words", "address"),
+    [
+        ("pairs", ""),
+        ("pairs --ray", "local"),
+        ("--ray pairs", "local"),
+        ("pairs --ray --workers 2", "local"),
+        ("pairs --ray local", "local"),
+        ("--ray=auto pairs", "auto"),
+        ("--ray 10.0.0.1:6379 pairs", "10.0.0.1:6379"),
+        ("--ray ray://head:10001 pairs", "ray://head:10001"),
+    ],
+)
+def test_ray_without_an_address_is_this_machines_own(words: str, address: str) -> None:
+    command = parse(["bank", "run", *words.split()])
+    assert isinstance(command, BankOptions)
+    assert isinstance(command.action, BankRun)
+    assert (command.action.folder, command.action.ray) == (Path("pairs"), address)
+
+
 def test_discover_keeps_its_bases_and_a_second_run_computes_none(
     toy_folder: Path, tmp_path: Path, tiny_options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
+_ADDRESS = re.compile(r"|local|auto|ray://\S+|[^\s/]+:\d+")
 BankFolder = Annotated[Positional[Path], arg(metavar="DIR")]
 
 
@@ -54,7 +57,8 @@ class BankRun:
     shard: Annotated[str, arg(metavar="i/N")] = "0/1"
     """Which share is ours, such as 3/8 for the fourth of eight that run on one folder."""
     ray: Annotated[str, arg(metavar="[ADDRESS]")] = ""
-    """Run on Ray: "local" starts one on this machine, "auto" or HOST:PORT joins a cluster."""
+    """Run on Ray: without an address, or with "local", it starts one on this machine; "auto" or HOST:PORT joins a
+    cluster."""
     workers: int = 0
     """Workers on Ray; 0 takes one a GPU, or one a processor where there is none."""
     retries: int = 2
@@ -182,3 +186,18 @@ class CompareOptions:
     """Where to compute: cpu, cuda, cuda:1, mps."""
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     """Precision of the networks."""
+
+
+def with_ray_here(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with the address that ``--ray`` stands for when it has none.
+
+    Example:
+        >>> with_ray_here(["bank", "run", "--ray", "pairs"])
+        ['bank', 'run', '--ray', 'local', 'pairs']
+    """
+    found = list(words)
+    if found[:2] == ["bank", "run"] and "--ray" in found:
+        place = found.index("--ray") + 1
+        if place == len(found) or not _ADDRESS.fullmatch(found[place]):
+            found.insert(place, "local")
+    return found

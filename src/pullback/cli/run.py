@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import tyro
 
 from pullback.cli.analyze_options import Analyze
-from pullback.cli.bank_options import BankOptions, CompareOptions
+from pullback.cli.bank_options import BankOptions, CompareOptions, with_ray_here
 from pullback.cli.options import Command, Discover, Edit, Label
 from pullback.cli.terminal import complain, hint, log
 from pullback.errors import PullbackError
@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str] | None = None) -> Command:
         Command,
         prog="pullback",
         description=INTRODUCTION,
-        args=sys.argv[1:] if arguments is None else list(arguments),
+        args=with_ray_here(sys.argv[1:] if arguments is None else arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
 
