@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pullback.bank import Bank, Part, RunSettings, Tally, Unit, crew, run_here
+from pullback.bank import Bank, Part, RunSettings, Tally, Unit, breaker, crew, run_here
 from pullback.bank.contents import content_digest
 from pullback.bank.crew import Crew, Death, Report
 from pullback.bank.driver import pending, unseen
@@ -26,8 +26,10 @@ Dies = Callable[[int, Sequence[int]], bool]
 class HerePool:
     """Workers in this process; a dead one forgets what it had not written."""
 
-    def __init__(self, bank: Bank, work: ToyWork, dies: Dies, *, stillborn: Sequence[int] = ()) -> None:
-        self.bank, self.work, self.dies, self.stillborn = bank, work, dies, stillborn
+    def __init__(
+        self, bank: Bank, work: ToyWork, dies: Dies, *, stillborn: Sequence[int] = (), sick: Sequence[int] = ()
+    ) -> None:
+        self.bank, self.work, self.dies, self.stillborn, self.sick = bank, work, dies, stillborn, sick
         self.workers: list[Worker | None] = []
         self.calls: dict[Hashable, tuple[int, Sequence[Unit] | None]] = {}
         self.numbers = itertools.count()
@@ -36,7 +38,8 @@ class HerePool:
     def start(self) -> tuple[Hashable, Hashable]:
         number = len(self.workers)
         is_born = number not in self.stillborn
-        self.workers.append(Worker(str(self.bank.folder), self.work, 1) if is_born else None)
+        work = replace(self.work, raises=tuple(range(NUM))) if number in self.sick else self.work
+        self.workers.append(Worker(str(self.bank.folder), work, 1) if is_born else None)
         return number, self._ticket(number, None)
 
     def submit(self, worker: Hashable, units: Sequence[Unit], /) -> Hashable:
@@ -81,19 +84,22 @@ def run(
     *,
     num_workers: int = 3,
     stillborn: Sequence[int] = (),
+    sick: Sequence[int] = (),
     settings: RunSettings = SETTINGS,
     retry_failed: bool = False,
     **work: object,
 ) -> tuple:
     bank = Bank.make(folder / "bank", settings)
     toy = ToyWork(counts=folder / "counts", **work)  # pyright: ignore[reportArgumentType]
-    pool, tally = HerePool(bank, toy, dies, stillborn=stillborn), Tally()
+    pool, tally = HerePool(bank, toy, dies, stillborn=stillborn, sick=sick), Tally()
     with bank.writer("ray") as writer:
         groups: Iterator[list[Unit]] = pending(
             bank, writer, toy_units(NUM), part=Part(), retry_failed=retry_failed, tally=tally
         )
-        Crew(bank, writer, pool, groups, num_workers, 2, tally, unseen).run()
-        pool.close()
+        try:
+            Crew(bank, writer, pool, groups, num_workers, 2, tally, unseen).run()
+        finally:
+            pool.close()
     return bank, pool, tally, (folder / "counts").stat().st_size
 
 
@@ -176,3 +182,36 @@ def test_the_last_worker_dying_in_its_last_write_loses_nothing(tmp_path: Path, w
     assert len(pool.workers) == 2
     assert content_digest(bank.reader()) == wanted
     assert tally.num_computed == NUM
+
+
+def test_workers_on_which_everything_fails_stop_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"20 in a row that could not.* says why: look at device") as caught:
+        run(tmp_path, nobody, raises=tuple(range(NUM)))
+    failed = Bank.open(tmp_path / "bank").reader().index.failed
+    assert len(failed) == 20 < NUM
+    assert any(key.startswith(caught.value.got[-12:]) for key in failed)
+
+
+def test_one_sick_worker_among_sound_ones_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "MAX_FAILURES", 4)
+    with pytest.raises(ModelError, match="4 in a row that could not"):
+        run(tmp_path, nobody, sick=(1,))
+    assert run(tmp_path, nobody, retry_failed=True)[2].failed == []
+    assert len(Bank.open(tmp_path / "bank").reader()) == NUM
+
+
+def test_workers_that_die_of_every_unit_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "MAX_FAILURES", 4)
+    with pytest.raises(ModelError, match="4 in a row that could not"):
+        run(tmp_path, lambda number, seeds: bool(seeds))
+    failed = Bank.open(tmp_path / "bank").reader().index.failed
+    assert [entry["error"] for entry in failed.values()] == ["the worker died"] * 4
+
+
+def test_workers_that_die_of_every_last_write_are_replaced_a_finite_number_of_times(tmp_path: Path) -> None:
+    """Their units are nobody's fault: none is set aside."""
+    settings = replace(SETTINGS, shard_size=16)
+    with pytest.raises(ModelError, match=r"live to write it all; got worker .* was killed; try the same"):
+        run(tmp_path, lambda number, seeds: not seeds, num_workers=1, settings=settings)
+    reader = Bank.open(tmp_path / "bank").reader()
+    assert (len(reader), len(reader.index.failed)) == (16, 0)

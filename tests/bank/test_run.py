@@ -17,7 +17,7 @@ from pullback.bank.ray_backend import RaySettings
 from pullback.bank.shard import MAX_UNITS
 from pullback.bank.toy import ToyWork, toy_units
 from pullback.bank.verify import verify_bank
-from pullback.errors import FileFormatError, MismatchError, OptionError
+from pullback.errors import FileFormatError, MismatchError, ModelError, OptionError
 
 SMALL = RunSettings(shard_size=4, group=2)
 
@@ -128,6 +128,23 @@ def test_a_unit_that_always_fails_is_set_aside_with_its_traceback(tmp_path: Path
     mended = run_here(bank, toy_units(10), ToyWork(), retry_failed=True)
     assert mended.num_computed == 2
     assert not bank.reader().index.failed
+
+
+def test_a_run_in_which_everything_fails_stops_and_loses_nothing(tmp_path: Path) -> None:
+    """A device in error, a lost mount: no unit's fault."""
+    bank = Bank.make(tmp_path, RunSettings(shard_size=16, group=2))
+    with pytest.raises(ModelError, match="can be computed; got 20 in a row that could not, the last of them"):
+        run_here(bank, toy_units(60), ToyWork(raises=tuple(range(6, 60))), retries=0)
+    reader = bank.reader()
+    assert (len(reader), len(reader.index.failed)) == (6, 20)
+    mended = run_here(bank, toy_units(60), ToyWork(), retry_failed=True)
+    assert (mended.num_computed, mended.num_found, mended.failed) == (54, 6, [])
+
+
+def test_many_failures_with_units_computed_between_them_do_not_stop_a_run(tmp_path: Path) -> None:
+    bank = Bank.make(tmp_path, dataclasses.replace(SMALL, group=1))
+    tally = run_here(bank, toy_units(60), ToyWork(raises=tuple(i for i in range(60) if i % 10)), retries=0)
+    assert (tally.num_computed, len(tally.failed)) == (6, 54)
 
 
 @pytest.mark.parametrize("num_failures", [1, 2, 3])

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from pullback.bank.breaker import Breaker
 from pullback.bank.driver import Progress, Tally
 from pullback.bank.index import Keys, build_index, journal_entries
 from pullback.bank.store import Bank, Writer
@@ -89,6 +90,7 @@ class Member:
     tasks: deque[Task] = field(default_factory=deque)  # given, in order
     unflushed: list[Task] = field(default_factory=list)  # done, and not yet known to be on disk
     is_flushing: bool = False
+    breaker: Breaker = field(default_factory=Breaker)
 
 
 @dataclass(eq=False)
@@ -119,7 +121,8 @@ class Crew:
         self._again: deque[Task] = deque()
         self._tickets: dict[Hashable, tuple[Member, Literal["start", "group", "flush"]]] = {}
         self._members: list[Member] = []
-        self._num_failed_starts = 0
+        self._num_failed_starts = self._num_failed_writes = 0
+        self._breaker = Breaker()  # of all workers: each of them has one beside, for a device that others do not share
         entries = journal_entries(self.bank.folder, [])
         self._failed_before = {entry["failed"] for entry in entries if "failed" in entry}  # tried again, if given to us
 
@@ -127,7 +130,8 @@ class Crew:
         """Until every group is done or set aside, and on disk.
 
         Raises:
-            ModelError: If workers cannot be started.
+            ModelError: If workers cannot be started, or die of writing one after another; or if so many units fail in
+                a row, of one worker or of all, that it cannot be their fault.
         """
         for _ in range(self.num_workers):
             self._hire()
@@ -185,8 +189,9 @@ class Crew:
             member.unflushed.append(task)
             self.tally.num_computed += report.num_computed
             self.tally.failed += report.failed
-            self.progress(self.tally.num_computed, len(self.tally.failed))
+            self._count(report.num_computed, report.failed, member.breaker, self._breaker)
         if report.is_flushed:
+            self._num_failed_writes = 0
             member.unflushed.clear()
         member.is_flushing = member.is_flushing and kind != "flush"
 
@@ -194,12 +199,12 @@ class Crew:
         """What a dead worker had is done again: in part for its own fault, in part not."""
         self._members.remove(member)
         self._tickets = {ticket: job for ticket, job in self._tickets.items() if job[0] is not member}
-        if kind == "start":
-            self._num_failed_starts += 1
-            if self._num_failed_starts > self.retries + self.num_workers:
-                raise ModelError(
-                    wanted="workers that start", got=death.reason[:500], hint="try the same run without --ray first"
-                )
+        self._num_failed_starts += kind == "start"
+        self._num_failed_writes += kind == "flush"
+        for num, wanted in ((self._num_failed_starts, "start"), (self._num_failed_writes, "live to write it all")):
+            if num > self.retries + self.num_workers:
+                hint = "try the same run without --ray first"
+                raise ModelError(wanted=f"workers that {wanted}", got=death.reason[:500], hint=hint)
         for task in member.unflushed:
             self.tally.num_computed -= task.num_computed
         blamed = member.tasks.popleft() if member.tasks and kind == "group" else None
@@ -221,7 +226,13 @@ class Crew:
         else:
             self.writer.set_aside(task.units[0], tries=deaths, error="the worker died", trace=death.reason)
             self.tally.failed.append(task.units[0].key)
-            self.progress(self.tally.num_computed, len(self.tally.failed))
+            self._count(0, [task.units[0].key], self._breaker)
+
+    def _count(self, num_computed: int, failed: Sequence[str], *breakers: Breaker) -> None:
+        self.progress(self.tally.num_computed, len(self.tally.failed))
+        for breaker in breakers:
+            if breaker.count(num_computed, failed):
+                raise breaker.error()
 
     def _look(self) -> Disk:
         index = build_index(self.bank.folder)

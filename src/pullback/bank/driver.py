@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pullback.bank.breaker import Breaker
 from pullback.bank.entries import misfit
 from pullback.bank.index import DONE, JOURNAL_SUFFIX, Keys, build_index
 from pullback.bank.journal import read_journal
@@ -117,18 +118,23 @@ def run_here(
 
     Raises:
         OptionError: If ``retries`` is negative.
+        ModelError: If so many units fail in a row that it cannot be their fault.
         OSError: If the bank cannot be written to; what was written before stays good.
     """
     check_count("retries", retries)
-    tally = Tally()
+    tally, breaker = Tally(), Breaker()
     work: Work | None = None
     with bank.writer(part.label, at=at) as writer:
         for group in pending(bank, writer, units, part=part, retry_failed=retry_failed, tally=tally):
             work = work or make_work()
+            num_failed = len(tally.failed)
             answers = attempt(work, group, retries=retries, writer=writer, tally=tally)
             writer.add(answers)
             tally.num_computed += len(answers)
             progress(tally.num_computed, len(tally.failed))
+            if breaker.count(len(answers), tally.failed[num_failed:]):
+                writer.flush()
+                raise breaker.error()
     return tally
 
 

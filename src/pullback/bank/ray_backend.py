@@ -68,7 +68,7 @@ def run_on_ray(
 
     Raises:
         OptionError: If Ray is not installed, or one of this machine alone would be open to others.
-        ModelError: If no worker can be started.
+        ModelError: If no worker can be started, or so many units fail in a row that it cannot be their fault.
     """
     ray = _ray()
     is_ours = not ray.is_initialized()
