@@ -76,6 +76,16 @@ def test_no_factor_holds_more_than_30_percent_of_the_energy():
     assert min(shares.values()) > 0.004
 
 
+def test_the_hard_world_is_levelled_and_its_background_never_changes():
+    easy, hard = energy_shares(8, seed=0), energy_shares(8, seed=0, world="hard")
+    background = ("background red", "background yellow")
+    assert all(hard[name] == 0 < easy[name] for name in background)
+    levels = np.array([[world[name] for name in NAMES if name not in background] for world in (easy, hard)])
+    spread = levels.max(axis=1) / levels.min(axis=1)
+    assert spread[1] < 0.5 * spread[0]
+    assert sum(hard.values()) == pytest.approx(1)
+
+
 def test_bad_size_is_named():
     with pytest.raises(OptionError, match="size >= 8 and num_sub >= 1; got 4 and 2"):
         render(Z, size=4)
