@@ -47,6 +47,13 @@ def test_hard_world_has_a_grey_background():
     assert not p[:, [index("background red"), index("background yellow")]].any()
 
 
+def test_no_angle_comes_near_half_a_turn():
+    """So that R^2 measures angles as well as anything else."""
+    angles = [factor for factor in FACTORS if "radians" in factor.meaning]
+    assert [factor.name for factor in angles] == ["yaw", "pitch", "light"]
+    assert max(abs(end) for factor in angles for end in (factor.low, factor.high, *factor.hard)) < np.pi / 2
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

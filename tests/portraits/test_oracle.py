@@ -36,6 +36,14 @@ def test_effects_are_in_standard_units():
     assert fit.leakage == pytest.approx(0.25)
 
 
+def test_leakage_is_relative_to_the_answer_for_the_factor_itself():
+    """An answer of twice its own factor that also moves by half a unit with the other leaks a quarter, not a half."""
+    planted = np.array([[2.0, 0.5], [-0.4, 4.0]])
+    fit = Calibration(slope=planted, offset=np.ones(2), r2=np.ones(2), noise=np.zeros(2))
+    assert np.allclose(fit.leakage_matrix, [[1, 0.25], [-0.1, 1]])
+    assert fit.leakage == pytest.approx(0.25)
+
+
 def test_edit_of_one_factor_is_read_as_that_factor(judge):
     before = sample(32, seed=9)
     after = before.copy()

@@ -110,16 +110,26 @@ def train_oracle(path: Positional[Path], *, num_pictures: int = 12_000, num_step
 
 
 def oracle(*, num: int = 1024) -> None:
-    """Print how far the oracle can be trusted: R^2 (area under the curve for glasses), noise, leakage.
+    """Print how far the oracle can be trusted: R^2 (area under the curve for glasses), noise, the leakage matrix.
+
+    Angles are measured by R^2 as well, and not by a circular measure: none of them comes near half a turn, so that
+    nothing wraps round.
 
     Args:
         num: Fresh renders, half to fit its answers and half to test.
     """
+    from pullback.portraits.factors import FACTORS
     from pullback.portraits.oracle import calibrate, load_oracle
 
     fit = calibrate(load_oracle()[0], num=num)
     for name, r2, noise in zip(NAMES, fit.r2, fit.noise, strict=True):
         print(f"{name:20s} R^2 {r2:.4f}   noise {noise:.3f} sd")
+    widest = max(max(-factor.low, factor.high) for factor in FACTORS if "radians" in factor.meaning)
+    print(f"angles stay within {widest:g} rad of 0 and never wrap round: R^2, not a circular measure, suits them")
+    print("\nleakage: the answer for a row's factor per unit of a column's, relative to that of its own")
+    print(f"{'':23s}" + "".join(f"{column:7d}" for column in range(len(NAMES))))
+    for row, (name, slopes) in enumerate(zip(NAMES, fit.leakage_matrix, strict=True)):
+        print(f"{row:2d} {name:20s}" + "".join(f"{slope:7.3f}" for slope in slopes))
     print(f"largest leakage between factors {fit.leakage:.3f}")
 
 

@@ -75,10 +75,14 @@ class Calibration:
     noise: Array
 
     @property
+    def leakage_matrix(self) -> Array:
+        """B with each row scaled by its diagonal, `(16, 16)`: what the answer for a row's factor owes to a column's."""
+        return self.slope / np.diag(self.slope)[:, None]
+
+    @property
     def leakage(self) -> float:
-        """Largest off-diagonal of B, each row scaled by its diagonal."""
-        scaled = self.slope / np.diag(self.slope)[:, None]
-        return float(np.abs(scaled - np.diag(np.diag(scaled))).max())
+        """Largest off-diagonal of the leakage matrix, without its sign."""
+        return float(np.abs(self.leakage_matrix - np.eye(len(self.slope))).max())
 
     def effects(self, after: Array, before: Array) -> Array:
         """Effects of an edit in standard units: ``B^-1 (o(x') - o(x))``; shapes `(..., 16)`."""
