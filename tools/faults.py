@@ -41,8 +41,8 @@ MUTANTS = (
     Mutant(
         "block as wide as it gets",
         "geometry/cost.py",
-        "if block <= max(guarded, 1)), key=seconds)",
-        "if block <= max(guarded, 1)), key=lambda block: -block)",
+        "return next(block for block in fitting if seconds(block) <= enough)",
+        "return next(block for block in fitting[::-1] if seconds(block) <= 1e9 * enough)",
         "tests/geometry/test_cost.py::test_the_block_is_wide_where_products_alone_are_dear_and_narrow_where_a_batch_fills_the_call",
     ),
     Mutant(
