@@ -5,8 +5,8 @@
 Three runs, each in a process of its own: a tenth of the units, all of them, and the finished bank again. The cost of a
 unit is the run's time less that of computing the same units without a bank. Exits with 1 if a promise was broken: at
 most 2 ms a unit, at most 10 s to find that nothing is left, and a peak of memory that all the units raise over a tenth
-of them by less than 1 kB each. Both are judged by processor time, since other programs may share the machine; the time
-on the clock, which holds waits for the disk and for them, stands beside it with the load average.
+of them by less than 1 kB each. Times are judged by the processor, since other programs may share the machine, and also
+by the clock, which holds waits for the disk and for them, if the load average was below half a processor at the start.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pullback.bank.toy import ToyWork, toy_units
 from pullback.files import write_json
 
 MS_PER_UNIT, RESUME_SECONDS, BYTES_PER_UNIT = 2.0, 10.0, 1000
+QUIET_LOAD = 0.5
 
 
 def main() -> int:
@@ -39,6 +40,7 @@ def main() -> int:
     if options.child:
         print(json.dumps(measured(Path(options.child[0]), int(options.child[1]))))
         return 0
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as place:
         tenth = child(Path(place) / "tenth", options.units // 10)
         shutil.rmtree(Path(place) / "tenth")
@@ -53,6 +55,7 @@ def main() -> int:
         "resume_seconds": round(again["cpu"], 2),
         "clock_ms_per_unit_beyond_computation": round((whole["clock"] - bare["clock"]) / options.units * 1e3, 3),
         "clock_resume_seconds": round(again["clock"], 2),
+        "load_average_before": round(load, 1),
         "load_average": round(os.getloadavg()[1], 1),
         "resume_computed": again["computed"],
         "peak_mb_of_a_tenth": round(tenth["peak_bytes"] / 1e6, 1),
@@ -62,15 +65,15 @@ def main() -> int:
     }
     growth = (whole["peak_bytes"] - tenth["peak_bytes"]) / (options.units * 0.9)
     result["peak_bytes_per_further_unit"] = round(growth)
-    is_kept = (
-        result["ms_per_unit_beyond_computation"] < MS_PER_UNIT
-        and again["cpu"] < RESUME_SECONDS
-        and again["computed"] == 0
-        and growth < BYTES_PER_UNIT
+    judged = ["cpu", "clock"] if load < QUIET_LOAD else ["cpu"]
+    is_fast = all(
+        (whole[each] - bare[each]) / options.units * 1e3 < MS_PER_UNIT and again[each] < RESUME_SECONDS
+        for each in judged
     )
+    is_kept = is_fast and again["computed"] == 0 and growth < BYTES_PER_UNIT
     for name, value in result.items():
         print(f"{name:34}{value:>14,}")
-    print("every promise kept" if is_kept else "FAILED")
+    print(f"{'every promise kept' if is_kept else 'FAILED'}, judged by {' and '.join(judged)}")
     if options.out:
         write_json(options.out, result)
     return int(not is_kept)
