@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,23 @@ def test_banks_that_keep_different_things_do_not_merge(whole: Bank, tmp_path: Pa
         merge_banks(tmp_path / "all", [])
 
 
+def test_runs_of_one_model_merge_wherever_it_lies_and_those_of_two_do_not(whole: Bank, tmp_path: Path) -> None:
+    def bank(name: str, weights: str, part: Part) -> Bank:
+        settings = replace(SETTINGS, request={"model": f"/{name}/model", "weights": weights})
+        made = Bank.make(tmp_path / name, settings)
+        run_here(made, toy_units(16), ToyWork(), part=part)
+        return made
+
+    laptop, cluster, other = bank("laptop", "w", Part(0, 2)), bank("cluster", "w", Part(1, 2)), bank("c", "x", Part())
+    merge_banks(tmp_path / "all", [laptop, cluster])
+    assert merge_banks(tmp_path / "all", [cluster, laptop]).num_known == 4, "whichever comes first"
+    assert content_digest(Bank.open(tmp_path / "all").reader()) == content_digest(whole.reader())
+    with pytest.raises(MismatchError, match=r"banks with one request: .*'weights': 'w'.*; got .*'weights': 'x'"):
+        merge_banks(tmp_path / "all", [laptop, other])
+    with pytest.raises(MismatchError, match="a bank with the same request: weights='x'"):
+        merge_banks(tmp_path / "all", [other])
+
+
 def test_what_was_set_aside_stays_known_after_a_merge(tmp_path: Path) -> None:
     bank = Bank.make(tmp_path / "a", SETTINGS)
     run_here(bank, toy_units(6), ToyWork(raises=(3,)))
@@ -112,6 +130,43 @@ def test_a_full_disk_in_the_middle_of_a_journal_line(whole: Bank, tmp_path: Path
     with files_of_at_most(3000), pytest.raises(OSError, match="File too large"):
         writer.add(answers)
     assert run_here(bank, toy_units(16), ToyWork()).num_found == 4, "the shard was whole"
+    assert content_digest(bank.reader()) == content_digest(whole.reader())
+
+
+SHARER = """
+import sys, time
+from pathlib import Path
+from pullback.bank import Bank, Part, run_here
+from pullback.bank.toy import ToyWork, toy_units
+folder, name, share, num = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+
+class Together(ToyWork):
+    def compute(self, units, /):  # nobody ends a unit before all are at work
+        (folder.parent / f"{name}.works").touch()
+        while len(list(folder.parent.glob("*.works"))) < num:
+            time.sleep(0.01)
+        return super().compute(units)
+
+print(run_here(Bank.open(folder), toy_units(16), Together(), part=Part.parse(share)).num_computed)
+"""
+
+
+def test_two_shares_and_one_of_them_twice_fill_one_folder_at_the_same_time(whole: Bank, tmp_path: Path) -> None:
+    bank = Bank.make(tmp_path / "bank", SETTINGS)
+    shares = {"a": "0/2", "b": "1/2", "twin": "0/2"}
+    commands = [[sys.executable, "-c", SHARER, bank.folder, name, share, "3"] for name, share in shares.items()]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    try:
+        a, b, twin = (int(each.communicate(timeout=180)[0]) for each in running)
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+    assert [each.returncode for each in running] == [0, 0, 0]
+    assert b == 8
+    assert 8 < a + twin <= 16, "both were at work, and neither knew of the other's first unit"
+    verdict = verify_bank(bank)
+    assert (verdict.num_units, verdict.is_sound, verdict.orphans) == (16, True, ())
     assert content_digest(bank.reader()) == content_digest(whole.reader())
 
 

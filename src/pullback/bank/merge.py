@@ -9,6 +9,7 @@ from typing import Any
 
 from pullback.bank.entries import entry_of
 from pullback.bank.index import SHARDS, scan, shard_sizes
+from pullback.bank.settings import told_apart
 from pullback.bank.shard import Shard
 from pullback.bank.store import Bank, Writer
 from pullback.errors import FileFormatError, MismatchError, OptionError
@@ -59,8 +60,8 @@ def merge_banks(target: str | Path, sources: Sequence[Bank]) -> Merged:
 
 
 def _check_alike(bank: Bank, source: Bank) -> None:
-    for name in ("storage", "request"):
-        ours, theirs = bank.settings.record()[name], source.settings.record()[name]
+    for name, kept in (("storage", dict), ("request", told_apart)):
+        ours, theirs = (kept(each.settings.record()[name]) for each in (bank, source))
         if ours != theirs:
             raise MismatchError(
                 wanted=f"banks with one {name}: {ours}", got=f"{source.folder} with {theirs}", hint="keep them apart"

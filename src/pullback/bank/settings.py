@@ -61,6 +61,18 @@ class RunSettings:
         return {"format": FORMAT, **dataclasses.asdict(self)}
 
 
+def told_apart(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells one request from another: a model is known by its weights, wherever it lies.
+
+    Example:
+        >>> told_apart({"model": "/there", "weights": "w", "rank": 8})
+        {'weights': 'w', 'rank': 8}
+        >>> told_apart({"model": "toy"})
+        {'model': 'toy'}
+    """
+    return {name: value for name, value in request.items() if name != "model" or not request.get("weights")}
+
+
 def claim(folder: Path, wanted: RunSettings) -> RunSettings:
     """Writes ``run.json`` unless it is there; returns what it says, ours or that of whoever was first.
 
@@ -84,8 +96,8 @@ def claim(folder: Path, wanted: RunSettings) -> RunSettings:
         aside.unlink(missing_ok=True)
         sync_folder(folder)
     found = read_settings(folder)
-    for name in ("request", "storage"):
-        ours, theirs = wanted.record()[name], found.record()[name]
+    for name, kept in (("request", told_apart), ("storage", dict)):
+        ours, theirs = (kept(each.record()[name]) for each in (wanted, found))
         if ours and ours != theirs:
             wrong = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
             raise MismatchError(
