@@ -8,8 +8,12 @@ import math
 import pytest
 import torch
 
+from pullback.bank.bases import unit_of
 from pullback.bank.unit import Unit, digest_of_latent, seed_of, unit_from
+from pullback.directions.masked_maps import MaskedInput, MaskedOutput
+from pullback.directions.masks import Rectangle
 from pullback.errors import FileFormatError, OptionError
+from pullback.models import toy_denoiser
 
 UNIT = Unit(
     weights="w",
@@ -136,3 +140,22 @@ def test_seeds_fit_a_generator_and_depend_on_the_company() -> None:
     assert 0 <= UNIT.seed < 1 << 63
     assert seed_of([UNIT]) == UNIT.seed
     assert len({seed_of([UNIT, other]), seed_of([other, UNIT]), UNIT.seed, other.seed}) == 4
+
+
+def test_maps_under_other_masks_or_around_other_latents_have_other_ids() -> None:
+    den = toy_denoiser()
+    f, (x, other) = den.feature_map(t_fraction=0.8), den.draw([0, 1])
+    top, left = Rectangle(0, 0, 0.5, 1), Rectangle(0, 0, 1, 0.5)
+    maps = [
+        f,
+        MaskedOutput(f, top),
+        MaskedOutput(f, left),
+        MaskedOutput(f, top, is_outside=True),
+        MaskedInput(f, x, top),
+        MaskedInput(f, x, left),
+        MaskedInput(f, other, top),
+    ]
+    units = [unit_of(each, rank=2, tol=1e-3, x=x) for each in maps]
+    assert len({unit.id for unit in units}) == len(maps)
+    assert [unit.mask == "none" for unit in units] == [True, *[False] * 6]
+    assert unit_of(MaskedInput(f, x.clone(), top), rank=2, tol=1e-3, x=x).id == units[4].id
