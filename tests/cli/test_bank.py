@@ -177,6 +177,15 @@ def test_another_checkpoint_or_option_is_refused_by_name(
     assert "same storage: u='none'" in failing(capsys, "run", folder, "--keep-u", "none")
 
 
+def test_what_is_usual_is_refused_too_where_the_bank_was_begun_with_something_else(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = failing(capsys, "run", made, "--rank", 10, "--samples=32", "--t-fractions", "0.8")
+    assert "same request: num_samples=32, t_fractions=[0.8], rank=10" in told
+    assert "a bank with shard_size=32" in failing(capsys, "run", made, "--shard-size", 32)
+    assert main(["bank", "run", str(made), *SMALL, "--group", "1", "--threads", "0", "--keep-u", "fp16"]) == 0
+
+
 @pytest.mark.parametrize("option", ["--group", "--shard-size", "--threads"])
 def test_another_plan_than_the_one_begun_with_is_refused_not_passed_over(
     option: str, made: Path, capsys: pytest.CaptureFixture[str]
@@ -233,6 +242,52 @@ def test_the_same_model_may_lie_elsewhere(
     assert "2 units computed, 6 were there" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["chunk", "vjp_engine"])
+def test_under_another_plan_units_agree_and_are_not_said_to_have_the_same_bits(
+    name: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "bank"))
+    record = json.loads((folder / "run.json").read_text())
+    plan = record["plan"]  # as it was measured: whichever it is, take another
+    plan[name] = plan[name] + 1 if name == "chunk" else {"vmap": "loop", "loop": "vmap"}[plan[name]]
+    (folder / "run.json").write_text(json.dumps(record))
+    assert main(["bank", "verify", str(folder), "--spot", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["agrees"] * 2
+    assert all("s off by" in line and "same bits" not in line for line in lines)
+
+
+PAIRS = ("--samples", "4", "--rank", "2", "--layer", "up_blocks.0", "--group", "2", "--shard-size", "2", "--steps", "2")
+
+
+def test_groups_of_two_go_on_in_the_same_bits_unless_one_of_them_fails(
+    toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Iterated, from a random start that a group shares."""
+    from pullback.bank import Bank
+    from pullback.bank.request import BasisWork
+
+    folder = tmp_path / "whole"
+    assert main(["bank", "run", str(folder), "--model", str(toy_folder), *PAIRS, "--keep-u", "exact"]) == 0
+    wanted = capsys.readouterr().out
+    (tmp_path / "torn").mkdir()
+    shutil.copy(folder / "run.json", tmp_path / "torn")
+    sorted((folder / "shards").iterdir())[1].unlink()
+    assert main(["bank", "run", str(folder)]) == 0
+    mended = capsys.readouterr()
+    assert "2 units computed, 2 were there" in mended.err
+    assert mended.out == wanted
+    with monkeypatch.context() as patched:
+        patched.setattr(BasisWork, "compute", _poisoned(BasisWork.compute, seed=1))
+        assert main(["bank", "run", str(tmp_path / "torn")]) == 1
+    whole, torn = (Bank.open(each).reader() for each in (folder, tmp_path / "torn"))
+    pairs = [(whole.get(name), torn.get(name)) for name in torn.ids()]
+    same = {a.unit.made["seed"]: torch.equal(a.tensors["u"], b.tensors["u"]) for a, b in pairs}
+    assert same == {0: False, 2: True, 3: True}, "whose companion failed was computed alone, from a start of its own"
+    for a, b in pairs:
+        torch.testing.assert_close(a.tensors["s"], b.tensors["s"], rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -273,11 +328,24 @@ def test_a_sketch_says_how_wrong_its_distances_are(
     assert "5 units computed, 3 were there" in told
 
 
+def test_a_share_of_sketches_begins_with_its_own_units(
+    toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pullback.bank import Bank
+    from pullback.bank.storage import Storage
+
+    monkeypatch.setattr(Storage, "__init__", _with_dim(Storage.__init__, 32))
+    words = ["--model", str(toy_folder), *SMALL, "--keep-u", "sketch", "--shard", "1/2"]
+    assert main(["bank", "run", str(tmp_path), *words]) == 0
+    assert "1 units computed, 3 were there" in capsys.readouterr().err
+    assert len(Bank.open(tmp_path).reader()) == 4, "and not three of the other share's"
+
+
 def _poisoned(compute, *, seed: int):
-    """``BasisWork.compute`` that fails on the unit of one seed at t = 800."""
+    """``BasisWork.compute`` that fails on the unit of one seed at t = 800, and on its group."""
 
     def poisoned(self, units, /):
-        if units[0].made["seed"] == seed and units[0].t == 800:
+        if units[0].t == 800 and any(unit.made["seed"] == seed for unit in units):
             raise RuntimeError("poison")
         return compute(self, units)
 
@@ -387,6 +455,9 @@ def test_every_action_and_option_has_help(name: str, capsys: pytest.CaptureFixtu
     assert main([*name.split(), "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for field in dataclasses.fields(WITH_HELP[name]):
+        if field.name == "given":  # filled in by the parser
+            assert "--given" not in text
+            continue
         described = tyro._docstrings.get_field_docstring(WITH_HELP[name], field.name, ())
         assert described and described.rstrip().endswith("."), field.name
         assert " ".join(described.split())[:40] in text

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+from tyro.conf import Fixed, OmitArgPrefixes, Positional, Suppress, arg, subcommand
 
 _ADDRESS = re.compile(r"|local|auto|ray://\S+|[^\s/]+:\d+")
 BankFolder = Annotated[Positional[Path], arg(metavar="DIR")]
@@ -71,6 +71,8 @@ class BankRun:
     """Precision of the network."""
     threads: int = 0
     """Processor threads of a worker, recorded in run.json; 0 leaves the choice to torch, and takes one on Ray."""
+    given: Fixed[Suppress[tuple[str, ...]]] = ()
+    """Names of the options that were given: what is usual is refused too where a bank was begun with something else."""
 
 
 @dataclass(frozen=True)
@@ -201,3 +203,11 @@ def with_ray_here(words: Sequence[str]) -> list[str]:
         if place == len(found) or not _ADDRESS.fullmatch(found[place]):
             found.insert(place, "local")
     return found
+
+
+def with_given(command: BankOptions, words: Sequence[str]) -> BankOptions:
+    """The command, that knows which options stood on its line."""
+    if not isinstance(command.action, BankRun):
+        return command
+    given = tuple(word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
+    return replace(command, action=replace(command.action, given=given))

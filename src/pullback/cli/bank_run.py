@@ -33,7 +33,7 @@ def run_run(options: BankRun) -> int:
     make_work = ModelWork(request, bank.settings.plan, options.device)
     log(plan_text(bank, work))
     try:
-        failed = _tell_sketch_error(bank, work, options.retries)
+        failed = _tell_sketch_error(bank, work, part, options.retries)
         here = None if options.ray else work
         del work
         if options.ray:
@@ -92,16 +92,20 @@ def _gone_on(options: BankRun) -> tuple[Bank, BasisWork]:
     _refuse_other_plan(options, bank)
     begun = request_from(bank.settings.request)
     kept = {f"keep_{name}": getattr(bank.settings.storage, name) for name in ("u", "v")}
-    given = {name: getattr(options, name) for name in kept if getattr(options, name) != getattr(BankRun, name)}
+    given = {name: getattr(options, name) for name in kept if _is_given(options, name)}
     storage = replace(bank.settings.storage, **{name.removeprefix("keep_"): value for name, value in given.items()})
-    usual = request_of(replace(BankRun(options.folder), model="any"))
     asked = request_of(replace(options, model="any"))
-    changes = {each.name: getattr(asked, each.name) for each in fields(asked)}
-    changes = {name: value for name, value in changes.items() if value != getattr(usual, name)}
+    names = [each.name for each in fields(asked) if each.name not in ("model", "weights")]
+    changes = {name: getattr(asked, name) for name in names if _is_given(options, name.removeprefix("num_"))}
     Bank.make(options.folder, RunSettings(storage=storage, request=replace(begun, **changes).record()))  # or refuse
     request = replace(begun, model=options.model or begun.model)
     log(f"going on with {options.folder}; loading {request.model}")
     return bank, ModelWork(request, bank.settings.plan, options.device)()  # which refuses another checkpoint
+
+
+def _is_given(options: BankRun, name: str) -> bool:
+    """Whether somebody asked for it, if only for what is usual."""
+    return name in options.given or getattr(options, name) != getattr(BankRun, name)
 
 
 def _refuse_other_plan(options: BankRun, bank: Bank) -> None:
@@ -109,7 +113,7 @@ def _refuse_other_plan(options: BankRun, bank: Bank) -> None:
     begun = {"shard_size": settings.shard_size, "group": settings.group, "threads": settings.plan.get("threads", 0)}
     for name, value in begun.items():
         given = getattr(options, name)
-        if given not in (value, getattr(BankRun, name)):
+        if _is_given(options, name) and given != value and (name, given) != ("threads", 0):  # 0 asks for nothing
             raise MismatchError(
                 wanted=f"a bank with {name}={given}",
                 got=f"{bank.folder} with {name}={value}",
@@ -193,8 +197,8 @@ def plan_text(bank: Bank, work: BasisWork) -> str:
     )
 
 
-def _tell_sketch_error(bank: Bank, work: BasisWork, retries: int) -> list[str]:
-    """Computes the first units of a new bank of sketches, says how wrong their distances are, and keeps them.
+def _tell_sketch_error(bank: Bank, work: BasisWork, part: Part, retries: int) -> list[str]:
+    """Computes our first units of a new bank of sketches, says how wrong their distances are, and keeps them.
 
     Returns the keys of those that failed.
     """
@@ -210,7 +214,8 @@ def _tell_sketch_error(bank: Bank, work: BasisWork, retries: int) -> list[str]:
     first: list[Any] = []
     tally = Tally()
     with bank.writer("sketch") as writer:
-        for group in islice(grouped(work.units(), bank.settings.group), NUM_SKETCHED):
+        last = part.index + NUM_SKETCHED * part.count
+        for group in islice(grouped(work.units(), bank.settings.group), part.index, last, part.count):
             answers = attempt(work, group, retries=retries, writer=writer, tally=tally)
             writer.add(answers)
             first += answers

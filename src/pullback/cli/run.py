@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import tyro
 
 from pullback.cli.analyze_options import Analyze
-from pullback.cli.bank_options import BankOptions, CompareOptions, with_ray_here
+from pullback.cli.bank_options import BankOptions, CompareOptions, with_given, with_ray_here
 from pullback.cli.options import Command, Discover, Edit, Label
 from pullback.cli.terminal import complain, hint, log
 from pullback.errors import PullbackError
@@ -49,13 +49,15 @@ def parse(arguments: Sequence[str] | None = None) -> Command:
     Raises:
         SystemExit: After printing help, or what is wrong with the arguments.
     """
-    return tyro.cli(
+    words = with_ray_here(sys.argv[1:] if arguments is None else arguments)
+    command = tyro.cli(
         Command,
         prog="pullback",
         description=INTRODUCTION,
-        args=with_ray_here(sys.argv[1:] if arguments is None else arguments),
+        args=words,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    return with_given(command, words) if isinstance(command, BankOptions) else command
 
 
 def _guarded(command: Command) -> int:
