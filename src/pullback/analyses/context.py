@@ -19,7 +19,8 @@ from pullback.api.settings import HELD_OUT_OFFSET, SEEDS_PER_RUN, Report, silent
 from pullback.bank.bases import unit_of
 from pullback.edit import typical_distance
 from pullback.geometry import Plan, TangentBasis, measure_plan
-from pullback.models import Condition, NetworkFeatureMap, denoise
+from pullback.models import Condition, NetworkFeatureMap
+from pullback.models.multistep import denoise_multistep, picture_steps
 from pullback.portraits.judge import Judge
 from pullback.types import Pool
 
@@ -133,6 +134,6 @@ class Context:
         return self._distances[key]
 
     def pictures(self, x: Tensor, t: float) -> Tensor:
-        """Clean samples of latents at t, `(B, *x_shape)`, by as many DDIM steps as a walk from there has."""
-        steps = max(1, round(self.size.num_steps * self.model.schedule.fraction(t)))
-        return torch.cat([denoise(self.model, part, t, num_steps=steps) for part in x.split(64)])
+        """Clean samples of latents at t, `(B, *x_shape)`, as exact as those of a DDIM walk of the run's steps."""
+        steps = picture_steps(self.size.num_steps, self.model.schedule.fraction(t))
+        return torch.cat([denoise_multistep(self.model, part, t, num_steps=steps) for part in x.split(64)])
