@@ -37,6 +37,7 @@ from pullback.files import write_json
 NUM, WORKERS = 48, 2
 SETTINGS = RunSettings(shard_size=4)
 SECONDS_PER_UNIT = 0.05
+TRIES = 1 + RaySettings().retries
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Result:
     Attributes:
         case: What happened.
         is_equal: Whether the contents are those of an undisturbed run, less what was set aside.
-        num_again: Units computed more than once.
+        num_counted: Units that were computed, or seen to fail, each time they were.
+        num_again: Of these, how many beyond one for each good unit and what its tries cost a bad one.
         num_allowed: The most that was promised.
         failed: First line of the error of each unit that was set aside.
         has_traceback: Whether each of those has one, or the reason of the death.
@@ -98,6 +100,7 @@ class Result:
 
     case: str
     is_equal: bool
+    num_counted: int
     num_again: int
     num_allowed: int
     failed: list[str]
@@ -111,8 +114,20 @@ class Result:
         return self.is_equal and self.num_again <= self.num_allowed and self.has_traceback and self.is_sound
 
 
-def judge(case: str, folder: Path, *, missing: Sequence[int] = (), num_deaths: int = 0, start: float) -> Result:
-    """Compares a finished bank with an undisturbed one."""
+def judge(
+    case: str,
+    folder: Path,
+    *,
+    missing: Sequence[int] = (),
+    counts_of_missing: int = 0,
+    num_deaths: int = 0,
+    start: float,
+) -> Result:
+    """Compares a finished bank with an undisturbed one.
+
+    A unit that raises, or holds NaN, within the toy's work leaves a count at each try; one that kills its worker, or
+    asks for too much, does so before, and leaves none.
+    """
     bank, whole = Bank.open(folder / "bank"), Bank.make(folder / "whole", SETTINGS)
     run_here(whole, (u for u in toy_units(NUM) if u.made["seed"] not in missing), ToyWork())
     failed = [dict(entry) for entry in bank.reader().index.failed.values()]
@@ -122,7 +137,8 @@ def judge(case: str, folder: Path, *, missing: Sequence[int] = (), num_deaths: i
     return Result(
         case=case,
         is_equal=content_digest(bank.reader()) == content_digest(whole.reader()) and seeds == sorted(missing),
-        num_again=counted - NUM + len(missing) if not missing else max(0, counted - NUM - 2 * len(missing)),
+        num_counted=counted,
+        num_again=counted - (NUM - len(missing)) - counts_of_missing,
         num_allowed=num_deaths * SETTINGS.shard_size,
         failed=[str(entry["error"]).splitlines()[0][:80] for entry in failed],
         has_traceback=all(len(str(entry["traceback"])) > 40 for entry in failed),
@@ -162,7 +178,7 @@ def poison(folder: Path) -> Result:
     """One unit raises every time, one holds NaN."""
     start = time.perf_counter()
     run(folder, rough(folder, raises=(5,), is_nan=(20,)))
-    return judge("a unit that always raises, a NaN", folder, missing=(5, 20), start=start)
+    return judge("a unit that always raises, a NaN", folder, missing=(5, 20), counts_of_missing=2 * TRIES, start=start)
 
 
 def killer(folder: Path) -> Result:
