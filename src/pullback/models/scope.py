@@ -12,7 +12,7 @@ _locks: "weakref.WeakKeyDictionary[nn.Module, Any]" = weakref.WeakKeyDictionary(
 _locks_guard = threading.Lock()
 
 
-class _Reached(Exception):  # noqa: N818 - not named an Error: a way out of the forward pass, always caught
+class _Reached(Exception):  # noqa: N818 - control flow, as StopIteration is: success, so that "Error" would mislead
     """Raised by the hook to leave the forward pass; never seen outside ``run_until``."""
 
 

@@ -43,7 +43,7 @@ class Subject:
         return math.sqrt(torch.finfo(self.f.dtype).eps)
 
 
-class Failed(Exception):  # noqa: N818 - a finding, not an error: the runner catches it and raises FeatureMapError
+class Failed(Exception):  # noqa: N818 - the verdict of one check, as unittest.SkipTest is; users get FeatureMapError
     """What a check found, in three parts."""
 
     def __init__(self, wanted: str, got: str, hint: str) -> None:
