@@ -113,8 +113,8 @@ def _edited(context: Context, x: Tensor, directions: list[Direction], normalise:
     f = context.feature_map(t_fraction)
     steps = max(1, round(context.size.num_steps * t_fraction))
     with quiet(), warnings.catch_warnings():
-        # The warning tells users that colours drift where abar is below 1e-3. This figure edits there in order to measure
-        # that drift, and plots it: the reader gets the number, and the warning once an edit would say it less well.
+        # The warning tells users that colours drift where abar is below 1e-3. This figure edits there in order to
+        # measure that drift, and plots it: the reader gets the number, which says more than the warning.
         warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # the drift it warns of is the result
         return edit(
             context.model,
