@@ -15,6 +15,7 @@ from pullback.geometry import as_feature_map
 from pullback.models import toy_denoiser
 from pullback.models.output_map import OutputMap
 from pullback.portraits import render, sample
+from pullback.portraits.factors import index
 from pullback.portraits.judge import load_judge
 from pullback.portraits.oracle import to_clean
 
@@ -104,3 +105,17 @@ def test_masks_of_the_renderer_are_where_they_should_be():
         assert row["eyes"] < row["mouth"]
         assert found["background"][:8, :8].mean() > 0.5
         assert found["eyes"].mean() < 0.2 < found["background"].mean()
+
+
+def test_the_mask_of_the_hair_is_where_another_tone_of_hair_shows():
+    z = sample(2, seed=3)
+    other = z.copy()
+    other[:, index("hair tone")] = np.where(z[:, index("hair tone")] > 0, -1.0, 1.0)
+    base, turned = (to_clean(render(each)) for each in (z, other))
+    shown = (turned - base).abs().amax(1) > 0.2
+    for each, place in zip(regions_of(load_judge(), base), shown, strict=True):
+        mask, eyes = (mask_at(each[region], (3, 64, 64))[0] > 0.5 for region in ("hair", "eyes"))
+        assert place.sum() > 40
+        assert (mask & place).sum() > 0.8 * place.sum()
+        assert (eyes & place).sum() < 0.2 * place.sum()
+        assert mask.float().mean() < 0.5

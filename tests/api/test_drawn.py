@@ -127,10 +127,10 @@ def test_the_verdict_and_the_page_name_it() -> None:
     (step,) = compare(painter(FULL), painter(MUTE), **settings())
     nothing: dict = {"vanished": (), "appeared": ()}
     page = PageStep(step.angles, nothing, {"vanished": {}, "appeared": {}}, step.drawn)
-    assert verdict([page]).startswith("Vanished from A to B: what is drawn at t = ")
+    assert verdict([page]).startswith("Vanished from A to B: something drawn at t = ")
     assert verdict([page]).endswith("Appeared: none.")
     text = compare_page(("a", "b"), [page], settings={}).decode()
-    assert text.count("of what it draws, the other draws least") == 2
+    assert text.count("of the mixture that the other draws least, it draws") == 2
     assert text.count("<p class=missing>") == 1
 
 

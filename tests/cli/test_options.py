@@ -56,6 +56,24 @@ def test_arguments_that_make_no_sense_exit_with_2(words: list[str], capsys: pyte
     assert "help" in captured.err
 
 
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--quick", "--paper"], "wanted --quick or --paper\n       got both\nhint: leave one of them out"),
+        (["--only", "magic"], "wanted a figure among local, timesteps, "),
+        (["--only", "psd,magic"], "got 'magic'\nhint: leave --only out for all"),
+    ],
+)
+def test_analyses_that_cannot_be_made(
+    words: list[str], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["analyze", "--out", str(tmp_path / "out"), *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert part in captured.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_discover_defaults() -> None:
     options = parse(["discover", "--out", "here"])
     assert isinstance(options, Discover)

@@ -78,7 +78,11 @@ def verdict(steps: Sequence[PageStep]) -> str:
             for each in step.responses[side]
             if each.is_missing
         ]
-        + [f"what is drawn at t = {s.angles.t:g}" for s in steps if side in s.drawn and s.drawn[side].lack.is_missing]
+        + [
+            f"something drawn at t = {s.angles.t:g} (the line in red)"
+            for s in steps
+            if side in s.drawn and s.drawn[side].lack.is_missing
+        ]
         for side in ("vanished", "appeared")
     }
     if not any(found.values()):
@@ -119,7 +123,8 @@ def _pictures(strips: Mapping[int, np.ndarray]) -> str:
 def _drawn(found: Drawn) -> str:
     """What the other draws least: the number, and the latents at its two ends."""
     lack = found.lack
-    words = f"of what it draws, the other draws least {lack.share:.2f} ({lack.low:.2f} to {lack.high:.2f})"
+    share = f"{lack.share:.2f} ({lack.low:.2f} to {lack.high:.2f})"
+    words = f"of the mixture that the other draws least, it draws {share} of the standard deviation"
     line = f"<p{' class=missing' if lack.is_missing else ''}>{words}{': missing' if lack.is_missing else ''}</p>"
     if found.strip is None:
         return line
