@@ -344,19 +344,7 @@ def test_a_full_disk_leaves_earlier_results_as_they_were(results: Path) -> None:
     assert listing(results) == before
 
 
-def _interrupted(running: subprocess.Popen[str], presses: int = 3) -> tuple[str, str]:
-    for _ in range(presses - 1):
-        running.send_signal(signal.SIGINT)
-        try:
-            return running.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            continue
-    running.send_signal(signal.SIGINT)
-    return running.communicate(timeout=60)
-
-
 def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Path, results: Path) -> None:
-    """Python loses an interrupt that falls into a callback of the collector: then it is pressed again, as people do."""
     before = listing(results)
     program = "import sys; from pullback.cli import main; sys.exit(main(sys.argv[1:]))"
     words = ["discover", str(toy_folder), "--out", str(results), "--samples", "4000", "--rank", "2"]
@@ -369,7 +357,8 @@ def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Pat
                 break
         time.sleep(1)
         try:
-            out, said = _interrupted(running)
+            running.send_signal(signal.SIGINT)
+            out, said = running.communicate(timeout=120)
         finally:
             running.kill()
     assert running.returncode == 2

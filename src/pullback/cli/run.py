@@ -11,6 +11,7 @@ import tyro
 
 from pullback.cli.analyze_options import Analyze
 from pullback.cli.bank_options import BankOptions, CompareOptions, with_given, with_ray_here
+from pullback.cli.interrupt import heard
 from pullback.cli.options import Command, Discover, Edit, Label
 from pullback.cli.terminal import complain, hint, log
 from pullback.errors import PullbackError
@@ -62,7 +63,8 @@ def parse(arguments: Sequence[str] | None = None) -> Command:
 
 def _guarded(command: Command) -> int:
     try:
-        return _dispatch(command) or 0
+        with heard():
+            return _dispatch(command) or 0
     except PullbackError as error:
         complain(error)
         return 2

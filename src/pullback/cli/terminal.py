@@ -7,6 +7,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from pullback.cli.interrupt import check
 from pullback.errors import PullbackError
 
 
@@ -47,7 +48,8 @@ class Bars:
         self._close()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Shows how far a stage is."""
+        """Shows how far a stage is; ends it where a Ctrl-C was swallowed."""
+        check()
         if stage != self._stage or self._bar is None:
             self._close()
             self._stage = stage
