@@ -298,6 +298,7 @@ def test_groups_of_two_go_on_in_the_same_bits_unless_one_of_them_fails(
         (("merge", "none", "neither"), "a bank, a folder with run.json"),
         (("run", "none", "--model", "portraits", "--samples", "0"), "num_samples of at least 1"),
         (("run", "none", "--model", "portraits", "--device", "abacus"), "a device of this machine"),
+        (("run", "none", "--model", "portraits", "--ray", "--device", "cuda:1"), "CUDA_VISIBLE_DEVICES=1 before the"),
         (("run", "none", "--model", "portraits", "--threads", "-1"), "threads of at least 0"),
         (("run", "none", "--model", "portraits", "--t-fractions", "x"), "such as --t-fractions 0.8,0.5"),
         (("run", "none", "--model", "portraits", "--t-fractions", "0.8,0.5,0.8"), "shares of T in (0, 1], each once"),

@@ -51,6 +51,26 @@ class RaySettings:
         check_count("retries", self.retries)
 
 
+def gpus_for(device: str) -> float:
+    """GPUs that Ray is to set aside for a worker on ``device``.
+
+    Raises:
+        OptionError: If it has an index: a worker sees its own GPU alone, as the first, whichever it is.
+
+    Example:
+        >>> gpus_for("cuda"), gpus_for("cpu")
+        (1.0, 0.0)
+    """
+    kind, colon, _ = device.partition(":")
+    if kind == "cuda" and colon:
+        raise OptionError(
+            wanted="--device cuda with --ray, which gives each worker a GPU of its own",
+            got=repr(device),
+            hint="choose GPUs where Ray is started, such as CUDA_VISIBLE_DEVICES=1 before the command",
+        )
+    return float(kind == "cuda")
+
+
 def run_on_ray(
     bank: Bank,
     units: Iterable[Unit],
@@ -67,7 +87,8 @@ def run_on_ray(
     ``1 + retries`` times is set aside, like one that raises. If the driver dies, the same call goes on.
 
     Raises:
-        OptionError: If Ray is not installed, or one of this machine alone would be open to others.
+        OptionError: If Ray is not installed or has no GPU for a worker that needs one, or if one of this machine alone
+            would be open to others.
         ModelError: If no worker can be started, or so many units fail in a row that it cannot be their fault.
     """
     ray = _ray()
@@ -76,7 +97,7 @@ def run_on_ray(
         _connect(ray, settings)
     tally = Tally()
     try:
-        num_workers = settings.num_workers or _num_workers(ray, settings)
+        num_workers = _num_workers(ray, settings)
         pool = RayPool(ray, bank, make_work, settings)
         with bank.writer(LABEL) as writer:
             groups = pending(bank, writer, units, part=part, retry_failed=retry_failed, tally=tally)
@@ -196,7 +217,12 @@ def _without_clusters(ray: Any) -> Iterator[None]:
 
 
 def _num_workers(ray: Any, settings: RaySettings) -> int:
-    have = ray.cluster_resources()
-    if settings.gpus_per_worker:
-        return max(1, int(have.get("GPU", 0) / settings.gpus_per_worker))
-    return max(1, int(have.get("CPU", 1)))
+    have, gpus = ray.cluster_resources(), settings.gpus_per_worker
+    if have.get("GPU", 0) < gpus:  # Ray would let the workers wait for ever
+        raise OptionError(
+            wanted=f"a Ray with {gpus:g} GPU for each worker",
+            got=f"one with {have.get('GPU', 0):g}",
+            hint="start Ray where a GPU is (`ray status` lists them), or give --device cpu",
+        )
+    most = have.get("GPU", 0) / gpus if gpus else have.get("CPU", 1)
+    return settings.num_workers or max(1, int(most))

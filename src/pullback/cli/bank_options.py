@@ -66,7 +66,7 @@ class BankRun:
     retry_failed: bool = False
     """Try again what an earlier run set aside."""
     device: Annotated[str, arg(metavar="NAME")] = "cpu"
-    """Where to compute: cpu, cuda, cuda:1, mps."""
+    """Where to compute: cpu, cuda, cuda:1, mps; on Ray without a number, since each worker gets a GPU of its own."""
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     """Precision of the network."""
     threads: int = 0

@@ -13,6 +13,7 @@ from pullback.errors import MismatchError, OptionError
 
 if TYPE_CHECKING:
     from pullback.bank import Bank, Part, Tally, Unit
+    from pullback.bank.ray_backend import RaySettings
     from pullback.bank.request import BasisWork, ModelWork, Request
 
 STOPPED, INCOMPLETE = 2, 1
@@ -27,6 +28,8 @@ def run_run(options: BankRun) -> int:
     from pullback.bank.request import ModelWork, seeded
 
     part = Part.parse(options.shard)
+    if options.ray:
+        ray_settings(options)  # which refuses a GPU of a number
     device_of(options.device)  # which refuses what is not there before anything is loaded
     bank, work = _begun(options)
     request, templates = work.request, work.templates()
@@ -163,15 +166,25 @@ def _computed(options: BankRun, bank: Bank, units: Iterator[Unit], work: BasisWo
         shared = {"part": part, "retry_failed": options.retry_failed, "progress": progress}
         if not isinstance(work, ModelWork):
             return run_here(bank, units, lambda: work, retries=options.retries, **shared)
-        from pullback.bank.ray_backend import RaySettings, run_on_ray
+        from pullback.bank.ray_backend import run_on_ray
 
-        settings = RaySettings(
-            address=options.ray,
-            num_workers=options.workers,
-            gpus_per_worker=float(options.device.startswith("cuda")),
-            retries=options.retries,
-        )
-        return run_on_ray(bank, units, work, settings=settings, **shared)
+        return run_on_ray(bank, units, work, settings=ray_settings(options), **shared)
+
+
+def ray_settings(options: BankRun) -> RaySettings:
+    """Where on Ray, and on how much.
+
+    Raises:
+        OptionError: If a count is negative, or one GPU of several is named, which is for Ray to choose.
+    """
+    from pullback.bank.ray_backend import RaySettings, gpus_for
+
+    return RaySettings(
+        address=options.ray,
+        num_workers=options.workers,
+        gpus_per_worker=gpus_for(options.device),
+        retries=options.retries,
+    )
 
 
 def plan_text(bank: Bank, work: BasisWork) -> str:
