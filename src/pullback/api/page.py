@@ -65,7 +65,7 @@ def make_report(
     cards = [_card(found, each) for each in found]
     for k, (each, reading) in enumerate(zip(moved, readings, strict=True)):
         cards[k] = _with_pictures(cards[k], studio, each, reading)
-    factors, spent = factor_rows(model, found) if reader else ((), 0)
+    factors, spent = factor_rows(model, found, plan=found.bases[0].plan) if reader else ((), 0)
     images = encode_strips({(k, p): rows for k, each in enumerate(moved) for p, rows in enumerate(each.frames)})
     naming = Stage("names, factors and strips", time.perf_counter() - start, spent)
     source = source or model.name

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 MAX_LENGTH = 60.0
 """Longest move in x that matching an effect may try."""
+NUM_ROUNDS = 2
+"""Measurements after which an effect counts as matched."""
 
 
 class Reads(Protocol):
@@ -135,7 +137,9 @@ def _locality(x0: Tensor) -> Array:
     return np.array([gini(odd[:, k]) for k in range(odd.shape[1])])
 
 
-def matched_length(walk: Walk, x: Tensor, v: Tensor, *, size: float, first: float = 8.0, num_rounds: int = 2) -> Array:
+def matched_length(
+    walk: Walk, x: Tensor, v: Tensor, *, size: float, first: float = 8.0, num_rounds: int = NUM_ROUNDS
+) -> Array:
     """Finds the length at which each direction's mean |e| equals ``size``, on tuning samples.
 
     Secant steps on a log scale, from ``first``; at most `MAX_LENGTH`.
