@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import pullback
-from pullback.api.banked import banked_bases, units_of
+from pullback.api.banked import banked_bases, open_bank, units_of
 from pullback.api.model import Model
 from pullback.api.settings import Settings, silent
 from pullback.bank import Bank, RunSettings, Storage
@@ -126,6 +126,32 @@ def test_the_plan_of_the_bank_is_kept(model: Model, tmp_path: Path) -> None:
     pullback.discover(model, bank=tmp_path, **SMALL)
     again = pullback.discover(model, bank=tmp_path, **{**SMALL, "seed": 1, "plan": Plan.fixed("loop", chunk=4)})
     assert again.bases[0].plan.chunk == 8
+
+
+def test_the_forecast_is_of_the_plan_that_a_begun_bank_keeps_to(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pullback.api import PageSettings, cost, finder, forecast
+
+    settings = Settings(2, 1, 3, layer="up_blocks.0", num_steps=2, batch=1)  # its h is too large to be computed whole
+    narrow = replace(Plan.fixed(chunk=4), seconds_by_width=((1, 1.0), (4, 1.0)))
+    wide = replace(Plan.fixed("double_backward", "loop", chunk=4), seconds_by_width=((1, 9.0), (4, 1.0)))
+    monkeypatch.setattr(cost, "measure_plan", lambda *_, **__: narrow)
+
+    def told(bank: Path) -> cost.Forecast:
+        return forecast(model, settings, PageSettings(num_shown=1, num_people=1), bank=bank)
+
+    new = told(tmp_path / "new")
+    assert (new.plan, new.is_of_bank, list(tmp_path.iterdir())) == (narrow, False, [])
+    open_bank(tmp_path / "begun", wide, batch=1)
+    begun = told(tmp_path / "begun")
+    assert (begun.plan, begun.is_of_bank) == (wide, True)
+    assert begun.num_products > new.num_products, "a block as wide as the bank's own times make it"
+    assert begun.seconds_bases < begun.num_products, "but seconds as measured here, not one a product"
+    monkeypatch.setattr(finder, "measure_plan", lambda *_, **__: pytest.fail("what the bank knows was measured"))
+    words = {"num_samples": 2, "num_held_out": 1, "rank": 3, "layer": "up_blocks.0", "num_steps": 2, "batch": 1}
+    found = pullback.discover(model, bank=tmp_path / "begun", **words)
+    assert {basis.plan.jvp_engine for basis in found.bases} == {begun.plan.jvp_engine}
 
 
 def test_a_bank_that_keeps_less_is_refused(model: Model, tmp_path: Path) -> None:

@@ -65,6 +65,25 @@ def test_discover_writes_three_files_and_prints_the_page(
     assert lines[-1].startswith("hint: open it in a browser")
 
 
+def test_the_plan_of_a_run_that_goes_on_is_that_of_its_bank(
+    toy_folder: Path,
+    tmp_path: Path,
+    tiny_options: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import pullback.api.cost
+    from pullback.geometry import Plan
+
+    for measured, told in ((Plan.fixed(chunk=5), ")"), (Plan.fixed("loop", chunk=7), ", as its bank was begun)")):
+        monkeypatch.setattr(pullback.api.cost, "measure_plan", lambda *_, plan=measured, **__: plan)
+        assert main(["discover", str(toy_folder), "--out", str(tmp_path), *tiny_options]) == 0
+        assert f"Jacobian products (vmap / vmap, 5 at a time{told}, " in capsys.readouterr().err
+    words = ["discover", str(toy_folder), "--out", str(tmp_path), *tiny_options, "--bank", "off"]
+    assert main(words) == 0
+    assert "(loop / vmap, 7 at a time), " in capsys.readouterr().err
+
+
 def test_the_results_say_all_that_determined_them(discovered: Path, toy_folder: Path) -> None:
     directions = load_directions(discovered / "directions.safetensors")
     origin = directions[0].origin

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pullback.geometry import JacobianAt, Plan, cost, measure_plan, top_singular
+from pullback.geometry.autotune import timed_plan
 from pullback.geometry.cost import BLOCKS, best_block, expected_products, seconds_of_algebra, seconds_per_product
 from pullback.testing import ConvMap, planted_spectrum
 
@@ -50,6 +51,16 @@ def test_the_measured_plan_knows_its_widths_and_the_solver_follows_it():
         for p in (plan(widths=((1, 1.0), (16, 1.0))), plan())
     )
     assert narrow < wide
+
+
+def test_a_plan_that_was_chosen_before_gets_the_times_of_today_and_stays_what_it_is():
+    f = ConvMap(dtype=torch.float32)
+    chosen = Plan("double_backward", "loop", 8, seconds_per_jvp=1e9, seconds_by_width=((1, 1e9),))
+    now = timed_plan(f, torch.zeros(2, 3, 8, 8), chosen)
+    assert (now.jvp_engine, now.vjp_engine, now.chunk) == ("double_backward", "loop", 8)
+    assert [width for width, _ in now.seconds_by_width] == [2, 4, 6, 8]
+    times = [now.seconds_per_jvp, now.seconds_per_vjp, *(seconds for _, seconds in now.seconds_by_width)]
+    assert all(0 < seconds < 60 for seconds in times)
 
 
 def test_the_expected_products_are_those_of_a_decaying_spectrum():

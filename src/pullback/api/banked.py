@@ -16,6 +16,7 @@ from pullback.api.settings import Report, Settings
 from pullback.bank import Bank, RunSettings, Unit
 from pullback.bank.bases import answers_of, basis_of, plan_from, plan_record, unit_of
 from pullback.bank.request import made_from_seed
+from pullback.bank.settings import NAME
 from pullback.bank.unit import digest_of_latent, seed_of
 from pullback.directions import local_basis
 from pullback.geometry import Plan, TangentBasis
@@ -58,6 +59,18 @@ def open_bank(folder: Path, plan: Plan, *, batch: int) -> tuple[Bank, Plan]:
     record = {**plan_record(plan), "threads": torch.get_num_threads()}
     bank = Bank.make(folder, RunSettings(shard_size=8, group=batch, plan=record))
     return bank, plan_from(bank.settings.plan) if bank.settings.plan else plan
+
+
+def plan_of_bank(folder: str | Path | None) -> Plan | None:
+    """The plan that a folder's bank was begun with, which later runs keep to; None without one. Nothing is written.
+
+    Raises:
+        FileFormatError: If ``run.json`` is damaged.
+    """
+    if folder is None or not (Path(folder) / NAME).is_file():
+        return None
+    plan = Bank.open(folder).settings.plan
+    return plan_from(plan) if plan else None
 
 
 def banked_bases(

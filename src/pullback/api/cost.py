@@ -6,10 +6,12 @@ import math
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from pullback.api.banked import plan_of_bank
 from pullback.api.finder import check_rank
 from pullback.api.model import Model
 from pullback.api.pictures import NUM_NOISES, Precision
@@ -17,6 +19,7 @@ from pullback.api.settings import PageSettings, Settings
 from pullback.directions.local import EXACT_DIM
 from pullback.edit.batches import picture_precision
 from pullback.geometry import Plan, measure_plan
+from pullback.geometry.autotune import timed_plan
 from pullback.geometry.cost import GUARD, best_block, expected_products, seconds_of_algebra, seconds_per_product, timed
 from pullback.measure.report_data import Plain
 from pullback.models.multistep import picture_steps
@@ -43,6 +46,7 @@ class Forecast:
         peak_bytes: Of memory.
         file_bytes: Of what is written.
         bank_bytes: Of the local bases, where a bank keeps them.
+        is_of_bank: Whether the plan is the one that a bank was begun with, which the run keeps to.
     """
 
     plan: Plan
@@ -54,6 +58,7 @@ class Forecast:
     peak_bytes: int
     file_bytes: int
     bank_bytes: int
+    is_of_bank: bool = False
 
     @property
     def seconds(self) -> float:
@@ -74,7 +79,9 @@ class Forecast:
         }
 
 
-def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any = None) -> Forecast:
+def forecast(
+    model: Model, settings: Settings, page: PageSettings, *, cond: Any = None, bank: str | Path | None = None
+) -> Forecast:
     """Measures a few products and a few network calls, and multiplies.
 
     Args:
@@ -82,24 +89,34 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
         settings: How directions will be found.
         page: What will be shown.
         cond: Condition, as for `discover`.
+        bank: Folder that keeps local bases, as for `discover`: if one was begun there, its plan is what the run will
+            keep to, at what it costs here. What it holds already is counted all the same.
 
     Raises:
         RankError: If the feature has fewer dimensions than the rank.
         LayerError: If there is no such layer.
+        FileFormatError: If the bank's ``run.json`` is damaged.
     """
     f = model.feature_map(t_fraction=settings.t_fraction, layer=settings.layer, pool=settings.pool, cond=cond)
     check_rank(f, settings.rank)
     seeds = settings.discovery_seeds[: settings.batch]
     x = model.sample_latent(t_fraction=settings.t_fraction, seeds=seeds, num_steps=1, cond=cond)
-    plan = measure_plan(f, x, rank=settings.rank, generator=torch.Generator().manual_seed(settings.seed))
+    generator = torch.Generator().manual_seed(settings.seed)
+    kept = plan_of_bank(bank)
+    now = (
+        timed_plan(f, x, kept, generator=generator)
+        if kept
+        else measure_plan(f, x, rank=settings.rank, generator=generator)
+    )
+    plan = kept or now
     precision, seconds_per_row = _fastest_precision(model, x, f.t or 0, page, cond)
     num_samples = settings.num_samples + settings.num_held_out
-    each, per_product = _products(settings, plan, math.prod(f.x_shape), math.prod(f.h_shape), like=x)
+    each, per_product = _products(settings, (plan, now), math.prod(f.x_shape), math.prod(f.h_shape), like=x)
     overhead = BATCH_OVERHEAD if settings.batch > 1 else 1.0
     num_pictures = num_samples + page.num_frames
     steps = picture_steps(settings.num_steps, model.schedule.fraction(f.t or 0))
     values = settings.rank * (math.prod(f.x_shape) + math.prod(f.h_shape))
-    kept = 4 * values * (num_samples + 8 * settings.batch)  # finished bases, and the Krylov bases of one batch
+    in_memory = 4 * values * (num_samples + 8 * settings.batch)  # finished bases, and the Krylov bases of one batch
     return Forecast(
         plan=plan,
         precision=precision,
@@ -107,23 +124,28 @@ def forecast(model: Model, settings: Settings, page: PageSettings, *, cond: Any 
         num_pictures=num_pictures,
         seconds_bases=each * num_samples * per_product * overhead,
         seconds_pictures=num_pictures * (steps + NUM_NOISES) * seconds_per_row,
-        peak_bytes=_memory_so_far(model) + kept,
+        peak_bytes=_memory_so_far(model) + in_memory,
         file_bytes=4 * settings.rank * math.prod(f.h_shape) + num_pictures * BYTES_PER_FRAME * 4 // 3,
         bank_bytes=4 * values * num_samples,
+        is_of_bank=kept is not None,
     )
 
 
-def _products(settings: Settings, plan: Plan, dim_x: int, dim_h: int, *, like: torch.Tensor) -> tuple[int, float]:
+def _products(
+    settings: Settings, plans: tuple[Plan, Plan], dim_x: int, dim_h: int, *, like: torch.Tensor
+) -> tuple[int, float]:
     """Products of one sample's basis and seconds of one with the algebra around it.
 
-    A small feature is computed whole, by reverse products.
+    Of the two plans the first decides the width of a block, the second tells what products take here. A small feature
+    is computed whole, by reverse products.
     """
+    plan, now = plans
     if dim_h <= EXACT_DIM:
-        return dim_h, plan.seconds_per_vjp or 0.0
+        return dim_h, now.seconds_per_vjp or 0.0
     guarded = settings.rank + GUARD
     block = best_block(plan, settings.batch, guarded)
     algebra = seconds_of_algebra(settings.batch, (dim_x, dim_h), guarded=guarded, block=block, like=like)
-    return expected_products(guarded, block), seconds_per_product(plan, block * settings.batch) + algebra
+    return expected_products(guarded, block), seconds_per_product(now, block * settings.batch) + algebra
 
 
 def _fastest_precision(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pullback.api.banked import banked_bases, units_of
+from pullback.api.banked import banked_bases, plan_of_bank, units_of
 from pullback.api.discovery import Discovery
 from pullback.api.model import Model, load
 from pullback.api.settings import Report, Settings, silent
@@ -79,7 +79,7 @@ def discover(
     )
     distance = typical_distance(f, latents)
     clock.lap("samples")
-    plan = plan or measure_plan(f, latents[:batch], rank=rank)
+    plan = plan_of_bank(bank) or plan or measure_plan(f, latents[:batch], rank=rank)
     generator = torch.Generator().manual_seed(seed)
     banked = banked_bases(
         f,

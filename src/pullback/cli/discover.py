@@ -31,7 +31,7 @@ def run_discover(options: Discover) -> None:
     model = loaded(options.model, device=options.device, dtype=options.dtype, threads=options.threads)
     cond = model.cond(prompt=options.prompt) if options.prompt else None
     rivals = contest_of(options, model)
-    expected = forecast(model, settings, page, cond=cond)
+    expected = forecast(model, settings, page, cond=cond, bank=bank_of(options))
     log(plan_text(options, settings, expected))
     with Bars() as progress:
         found = discover(
@@ -156,6 +156,7 @@ def plan_text(options: Discover, settings: Settings, expected: Any) -> str:
     """Returns the plan: what is going to be computed, how long it takes, what it needs and writes."""
     samples = f"{settings.num_samples} samples + {settings.num_held_out} held out"
     engines = f"{expected.plan.jvp_engine} / {expected.plan.vjp_engine}, {expected.plan.chunk} at a time"
+    engines += ", as its bank was begun" if expected.is_of_bank else ""
     return "\n".join(
         (
             "plan",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -83,6 +84,38 @@ def measure_plan(
     ]
     by_width.append((most * jac.num_samples, (jvp_seconds + vjp_seconds) / 2))
     return Plan(jvp_engine, vjp_engine, min(fitting), "auto", jvp_seconds, vjp_seconds, tuple(by_width))
+
+
+def timed_plan(f: FeatureMap, x: Tensor, plan: Plan, *, generator: torch.Generator | None = None) -> Plan:
+    """``plan`` with the times that its engines take here and now: what an older run chose, at its cost today.
+
+    Args:
+        f: A feature map.
+        x: One latent or a batch, as the products will meet it.
+        plan: Engines and chunk; its times are not looked at.
+        generator: For the directions that are timed.
+
+    Returns:
+        The same engines with all times filled in, and a smaller chunk if memory runs out.
+
+    Raises:
+        ModelError: If an engine of the plan cannot differentiate the map here.
+    """
+    generator = generator_or_fixed(generator)
+    jac = JacobianAt(f, x, plan=plan)
+    most = max(1, plan.chunk // jac.num_samples)
+    shapes = [(jac.num_samples, most, dim) for dim in (jac.dim_x, jac.dim_h)]
+    v, u = (randn(shape, generator, like=jac.x).to(jac.dtype) for shape in shapes)
+
+    def seconds(num: int) -> tuple[float, float]:
+        calls = (lambda: jac.jvp_flat(v[:, :num]), lambda: jac.vjp_flat(u[:, :num]))
+        jvp, vjp = (timed(call, jac.x.device) / num / jac.num_samples for call in calls)
+        return jvp, vjp
+
+    by_width = {num: seconds(num) for num in (*(block for block in BLOCKS if block < most), most)}
+    means = tuple((num * jac.num_samples, sum(each) / 2) for num, each in by_width.items())
+    jvp, vjp = by_width[most]
+    return replace(plan, chunk=jac.plan.chunk, seconds_per_jvp=jvp, seconds_per_vjp=vjp, seconds_by_width=means)
 
 
 def plan_for(f: FeatureMap, x: Tensor, *, rank: int) -> Plan:
