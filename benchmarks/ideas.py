@@ -35,7 +35,7 @@ def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8)
     for samples, directions in shapes:
         x = case.x[:samples]
         with torch.no_grad():
-            forward = _fastest_of(lambda x=x: case.f(x)) / samples
+            forward = fastest_of(lambda x=x: case.f(x)) / samples
         for kind, name in [
             *(("jvp", name) for name in get_args(JvpEngine)),
             *(("vjp", n) for n in get_args(VjpEngine)),
@@ -44,13 +44,14 @@ def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8)
             jac = JacobianAt(case.f, x, plan=plan)
             multiply, dim = (jac.jvp_flat, jac.dim_x) if kind == "jvp" else (jac.vjp_flat, jac.dim_h)
             rows_in = randn((samples, directions, dim), torch.Generator().manual_seed(0), like=jac.x)
-            each = _fastest_of(lambda multiply=multiply, rows_in=rows_in: multiply(rows_in)) / samples / directions
+            each = fastest_of(lambda multiply=multiply, rows_in=rows_in: multiply(rows_in)) / samples / directions
             rows.setdefault(f"{kind}, {name}", {})[f"{samples} samples x {directions}"] = each / forward
     table = "Time of one product, in passes of the encoder; double_backward and vjp share one primal pass"
     return [Row(table, name, figures) for name, figures in rows.items()]
 
 
-def _fastest_of(call: Callable[[], object], *, num: int = 3) -> float:
+def fastest_of(call: Callable[[], object], *, num: int = 3) -> float:
+    """Seconds of the fastest of some calls, after one to warm up."""
     call()
     seconds = []
     for _ in range(num):

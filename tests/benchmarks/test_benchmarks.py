@@ -7,6 +7,7 @@ from benchmarks.cases import Case
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
 from benchmarks.record import Record, Row, compared, shown
 from benchmarks.solvers import SOLVERS, TOGETHER, accuracy_rows, dense_angle, true_bases
+from benchmarks.traced import split
 from pullback.testing import ConvMap
 
 
@@ -81,3 +82,11 @@ def test_growth_is_drawn(tmp_path):
     ]
     plot(Record({}, rows), tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_traced_derivative_holds_at_latents_it_was_not_traced_at():
+    toy = case()
+    x, v = (torch.randn(toy.x.shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    with torch.no_grad():
+        primal, tangent = split(toy.f, toy.x, torch.ones_like(toy.x))
+        torch.testing.assert_close(tangent(v, *primal(x)), torch.func.jvp(toy.f, (x,), (v,))[1])
