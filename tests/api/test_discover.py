@@ -209,3 +209,42 @@ def test_forecast_counts_what_will_be_done(model: Model) -> None:
     assert expected.seconds > 0
     assert expected.num_products > 0
     assert set(expected.record()) >= {"products", "pictures", "seconds", "jvp", "vjp", "chunk"}
+
+
+def test_law33_krylov_bases_are_forecast_apart_from_activations(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pullback.api import Forecast, Settings, cost, forecast
+
+    monkeypatch.setattr(cost, "measure_plan", lambda *_, **__: Plan.fixed(chunk=8))
+    monkeypatch.setattr(cost, "_fastest_precision", lambda *_: (Precision(), 0.01, 0.01))
+    monkeypatch.setattr(cost, "_memory_so_far", lambda _: 1_000_000)
+    page = PageSettings(num_shown=2, num_people=2)
+
+    def at(rank: int, layer: str = "conv_in") -> Forecast:
+        return forecast(model, Settings(num_samples=3, num_held_out=2, rank=rank, layer=layer), page)
+
+    low, high = at(2), at(12)
+    assert low.peak_bytes == high.peak_bytes == 1_000_000  # independent of k at one chunk
+    assert 0 < low.krylov_bytes < high.krylov_bytes
+    assert low.record()["krylov_bytes"] == low.krylov_bytes
+    assert low.record()["peak_bytes"] == 1_000_000 + low.krylov_bytes + low.bank_bytes
+    found = pullback.discover(model, num_samples=3, num_held_out=2, rank=2, layer="conv_in", plan=Plan.fixed(chunk=8))
+    assert 0.5 < found.bases[0].krylov_bytes / low.krylov_bytes < 2
+    exact = at(2, "mid_block")  # of a small feature all of J is computed, and no Krylov basis is kept
+    assert exact.krylov_bytes == 0
+
+
+def test_a_forecast_adds_up_all_stages(model: Model) -> None:
+    from pullback.api import Settings, forecast
+    from pullback.api.contest import ContestSettings
+
+    settings, page = Settings(num_samples=3, num_held_out=2, rank=3), PageSettings(num_shown=2, num_people=2)
+    expected = forecast(model, settings, page, rivals=ContestSettings(num_held_out=4))
+    prices, works = expected.prices, (expected.samples, expected.names, expected.compared)
+    assert expected.samples.calls == 5 * 4
+    assert expected.names.strips == 2 * 2
+    assert expected.compared.rows > 1000
+    parts = [expected.seconds_bases, expected.seconds_pictures, *map(prices.of, works)]
+    assert min(parts) > 0
+    assert expected.seconds == pytest.approx(sum(parts))
+    alone = forecast(model, settings, page)
+    assert prices.of(alone.compared) == 0

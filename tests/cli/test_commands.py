@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,12 @@ def failing(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     return captured.err
 
 
+PLAN = ["samples", "bases", "pictures", "names", "total", "memory", "writes", "keeps"]
+MEMORY = (
+    r"  memory    \S+ [GM]B: weights and activations \S+ [GM]B at any rank, Krylov bases .* k?B, finished bases .* kB"
+)
+
+
 def test_discover_writes_three_files_and_prints_the_page(
     toy_folder: Path, tmp_path: Path, tiny_options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,8 +67,12 @@ def test_discover_writes_three_files_and_prints_the_page(
     assert tuple(sorted(path.name for path in out.iterdir() if path.is_file())) == FILES
     lines = captured.err.splitlines()
     plan = lines.index("plan")
+    assert [line.split()[0] for line in lines[plan + 1 : plan + 9]] == PLAN
     assert any("Jacobian products" in line for line in lines[plan : plan + 5])
-    assert any(line.strip().startswith("local bases") for line in lines[plan + 5 :])
+    assert re.fullmatch(r"  samples   3 samples \+ 2 held out: 20 network calls, \d.* s", lines[plan + 1])
+    assert re.fullmatch(r"  names     4 strips, \d.* s", lines[plan + 4])
+    assert re.fullmatch(MEMORY, lines[plan + 6])
+    assert any(line.strip().startswith("local bases") for line in lines[plan + 9 :])
     assert lines[-1].startswith("hint: open it in a browser")
 
 
@@ -106,7 +117,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     from pullback.geometry import Plan
 
     monkeypatch.setattr(pullback.api.cost, "measure_plan", lambda *_, **__: Plan.fixed(chunk=8))
-    monkeypatch.setattr(pullback.api.cost, "_fastest_precision", lambda *_: (Precision(), 0.01))
+    monkeypatch.setattr(pullback.api.cost, "_fastest_precision", lambda *_: (Precision(), 0.01, 0.01))
     outs = [tmp_path / name for name in ("a", "b", "c")]
     for out, seed in zip(outs, ("0", "0", "1"), strict=True):
         assert main(["discover", str(toy_folder), "--out", str(out), "--seed", seed, *tiny_options]) == 0
@@ -386,6 +397,29 @@ def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Pat
     assert "error: wanted to go on to the end\n       got Ctrl-C\nhint: " in said
     assert "no results were written" in said
     assert listing(results) == before
+
+
+def test_a_plan_with_a_comparison_tells_its_time() -> None:
+    from pullback.api import PageSettings, forecast, load
+    from pullback.api.contest import ContestSettings
+    from pullback.api.settings import Settings
+    from pullback.cli.discover import plan_text
+    from pullback.cli.options import Discover
+    from pullback.measure.report_text import duration
+    from pullback.models import toy_denoiser
+
+    settings = Settings(num_samples=3, num_held_out=2, rank=3)
+    options = Discover(out=Path("here"), compare=64)
+    page = PageSettings(num_shown=2, num_people=2)
+    expected = forecast(load(toy_denoiser()), settings, page, rivals=ContestSettings(num_held_out=64))
+    lines = plan_text(options, settings, expected).splitlines()
+    (told,) = (line for line in lines if line.startswith("  compares  "))
+    assert told.startswith("  compares  with rivals on 64 samples: ")
+    assert f"{expected.compared.rows:,} picture steps, {expected.compared.products:,} products, " in told
+    assert told.endswith(duration(expected.prices.of(expected.compared)))
+    assert f"  total     about {duration(expected.seconds)}" in lines
+    quiet = plan_text(Discover(out=Path("here")), settings, expected)
+    assert "compares" not in quiet
 
 
 def test_a_comparison_needs_known_factors(

@@ -5,7 +5,14 @@ import torch
 
 from pullback.geometry import JacobianAt, Plan, cost, measure_plan, top_singular
 from pullback.geometry.autotune import timed_plan
-from pullback.geometry.cost import BLOCKS, best_block, expected_products, seconds_of_algebra, seconds_per_product
+from pullback.geometry.cost import (
+    BLOCKS,
+    best_block,
+    expected_krylov_bytes,
+    expected_products,
+    seconds_of_algebra,
+    seconds_per_product,
+)
 from pullback.testing import ConvMap, planted_spectrum
 
 WIDTHS = ((1, 4.0), (2, 3.0), (4, 1.0), (16, 0.5))
@@ -67,8 +74,10 @@ def test_the_expected_products_are_those_of_a_decaying_spectrum():
     f = planted_spectrum(torch.logspace(0, -2, 120).tolist(), dim_x=600, dim_h=500)
     jac = JacobianAt(f, torch.zeros(600, dtype=torch.float64))
     for rank in (10, 24, 50):
-        products = top_singular(jac, rank, block=1, verify=False).products.total
-        assert 0.5 < products / expected_products(rank + 5, 1, verify=False) < 1.5
+        basis = top_singular(jac, rank, block=1, verify=False)
+        assert 0.5 < basis.products.total / expected_products(rank + 5, 1, verify=False) < 1.5
+        num_bytes = expected_krylov_bytes(1, (600, 500), rank + 5, 1, like=jac.x)
+        assert 0.5 < basis.krylov_bytes / num_bytes < 1.5
 
 
 def test_the_algebra_is_timed_at_half_of_its_final_size_on_both_sides(monkeypatch):
@@ -82,3 +91,11 @@ def test_the_algebra_is_timed_at_half_of_its_final_size_on_both_sides(monkeypatc
     half = expected_products(15, 2, verify=False) // 4
     seconds = seconds_of_algebra(4, (300, 200), guarded=15, block=2, like=torch.zeros(1))
     assert seconds == pytest.approx(half * (300 + 200) / 2 / 4)
+
+
+def test_krylov_bases_are_of_single_precision_at_least_and_no_larger_than_their_spaces():
+    alone = expected_krylov_bytes(1, (1000, 500), 15, 2, like=torch.zeros(1))
+    assert alone == expected_krylov_bytes(1, (1000, 500), 15, 2, like=torch.zeros(1, dtype=torch.float16))
+    assert 2 * alone == expected_krylov_bytes(1, (1000, 500), 15, 2, like=torch.zeros(1, dtype=torch.float64))
+    assert 3 * alone == expected_krylov_bytes(3, (1000, 500), 15, 2, like=torch.zeros(1))
+    assert expected_krylov_bytes(1, (20, 10), 50, 2, like=torch.zeros(1)) == 4 * (20**2 + 10**2)

@@ -16,6 +16,15 @@ from pullback.measure.report_text import counted, duration, size
 QUICK = {"samples": 6, "held_out": 4, "rank": 6, "directions": 4, "people": 2}
 QUICK_STOPS = 5
 BANK, NO_BANK = "bank", "off"
+KINDS = {
+    "calls": "network call",
+    "rows": "picture step",
+    "products": "product",
+    "readings": "reading",
+    "renders": "render",
+    "strips": "strip",
+}
+"""Kinds of work in words."""
 
 
 def run_discover(options: Discover) -> None:
@@ -31,7 +40,7 @@ def run_discover(options: Discover) -> None:
     model = loaded(options.model, device=options.device, dtype=options.dtype, threads=options.threads)
     cond = model.cond(prompt=options.prompt) if options.prompt else None
     rivals = contest_of(options, model)
-    expected = forecast(model, settings, page, cond=cond, bank=bank_of(options))
+    expected = forecast(model, settings, page, cond=cond, bank=bank_of(options), rivals=rivals)
     log(plan_text(options, settings, expected))
     with Bars() as progress:
         found = discover(
@@ -157,16 +166,27 @@ def plan_text(options: Discover, settings: Settings, expected: Any) -> str:
     samples = f"{settings.num_samples} samples + {settings.num_held_out} held out"
     engines = f"{expected.plan.jvp_engine} / {expected.plan.vjp_engine}, {expected.plan.chunk} at a time"
     engines += ", as its bank was begun" if expected.is_of_bank else ""
-    return "\n".join(
-        (
-            "plan",
-            f"  bases     {samples}, rank {settings.rank}: about {expected.num_products:,} Jacobian products"
-            f" ({engines}), {duration(expected.seconds_bases)}",
-            f"  pictures  {expected.num_pictures:,} ({expected.precision.name} precision),"
-            f" {duration(expected.seconds_pictures)}",
-            f"  total     about {duration(expected.seconds)}, {size(expected.peak_bytes)} of memory",
-            f"  writes    directions.safetensors, report.json, report.html to {options.out}"
-            f" (about {size(expected.file_bytes)})",
-            f"  keeps     {kept_text(options, expected)}",
-        )
+    rivals = f"with rivals on {options.compare} samples: {work_text(expected, 'compared')}"
+    lines = (
+        f"samples   {samples}: {work_text(expected, 'samples')}",
+        f"bases     rank {settings.rank}: about {expected.num_products:,} Jacobian products"
+        f" ({engines}), {duration(expected.seconds_bases)}",
+        f"pictures  {expected.num_pictures:,} ({expected.precision.name} precision),"
+        f" {duration(expected.seconds_pictures)}",
+        f"names     {work_text(expected, 'names')}",
+        *([f"compares  {rivals}"] if options.compare else []),
+        f"total     about {duration(expected.seconds)}",
+        f"memory    {size(expected.memory_bytes)}: weights and activations {size(expected.peak_bytes)} at any rank,"
+        f" Krylov bases {size(expected.krylov_bytes)}, finished bases {size(expected.bank_bytes)}",
+        f"writes    directions.safetensors, report.json, report.html to {options.out}"
+        f" (about {size(expected.file_bytes)})",
+        f"keeps     {kept_text(options, expected)}",
     )
+    return "\n  ".join(("plan", *lines))
+
+
+def work_text(expected: Any, stage: str) -> str:
+    """Returns how much there is of each kind of work in a stage of a forecast, and how long it takes."""
+    work = getattr(expected, stage)
+    parts = [counted(getattr(work, name), word) for name, word in KINDS.items() if getattr(work, name)]
+    return ", ".join((*parts, duration(expected.prices.of(work))))

@@ -95,6 +95,28 @@ def seconds_of_algebra(
     return seconds / num_samples
 
 
+def expected_krylov_bytes(
+    num_samples: int, dims: tuple[int, int], guarded: int, block: int, *, like: torch.Tensor
+) -> int:
+    """Size of both Krylov bases of a batch: half of the products extend that of h, the others that of x.
+
+    Args:
+        num_samples: Samples in a batch.
+        dims: Dimensions of x and h.
+        guarded: Triplets with their guards.
+        block: Directions a step.
+        like: Gives dtype.
+
+    Example:
+        >>> expected_krylov_bytes(1, (1000, 500), 15, 1, like=torch.zeros(1))  # 66 products
+        202000
+    """
+    half = expected_products(guarded, block, verify=False) // 2
+    dim_x, dim_h = dims
+    size = torch.promote_types(like.dtype, torch.float32).itemsize
+    return size * num_samples * (min(half + block, dim_x) * dim_x + min(half, dim_h) * dim_h)
+
+
 def timed(call: Callable[[], object], device: torch.device) -> float:
     """Seconds of the second call, when the device has finished it; the first one warms up."""
     call()
