@@ -26,10 +26,16 @@ def discover_rows() -> list[Row]:
         model, found, source="portraits", command="", page=page, precision=expected.precision, plan=expected.record()
     )
     table = "`discover` on portraits, default size, seconds by stage"
-    rows = [
-        Row(table, stage.name, {"seconds": stage.seconds, "products": float(stage.num_products)})
-        for stage in report.stages
-    ]
+    told = {
+        "samples": expected.prices.of(expected.samples),
+        "local bases": expected.seconds_bases,
+        "pictures": expected.seconds_pictures,
+        "names, factors and strips": expected.prices.of(expected.names),
+    }
+    rows = []
+    for stage in report.stages:
+        figures = {"seconds": stage.seconds, "products": float(stage.num_products)}
+        rows.append(Row(table, stage.name, figures | {"forecast": told[stage.name]} if stage.name in told else figures))
     total = sum(stage.seconds for stage in report.stages)
     return [*rows, Row(table, "in all", {"seconds": total, "forecast": expected.seconds})]
 
