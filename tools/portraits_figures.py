@@ -141,6 +141,27 @@ def table(csv_file: Positional[Path] = Path("docs/results/comparison.csv")) -> N
         print(f"| {' | '.join(cells)} |")
 
 
+def layers(csv_file: Positional[Path]) -> None:
+    """Print a table that `see` wrote as means over the factors: one row a layer and pooling, recall in x and h by t.
+
+    Args:
+        csv_file: What `see --csv-file` wrote.
+    """
+    with csv_file.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    times = list(dict.fromkeys(row["t"] for row in rows))
+    print("| layer | pool |", *(f"x, t = {t} | h, t = {t} |" for t in times), "chance in h |")
+    print("|---|---|", *("---|---|" for _ in times), "---|")
+    for layer, pool in dict.fromkeys((row["layer"], row["pool"]) for row in rows):
+        here = [row for row in rows if (row["layer"], row["pool"]) == (layer, pool)]
+        cells = (
+            f"{np.mean([float(row[name]) for row in here if row['t'] == t]):.2f} |"
+            for t in times
+            for name in ("recall x", "recall h")
+        )
+        print(f"| {layer} | {pool} |", *cells, f"{float(here[0]['null h']):.3f} |")
+
+
 def sheet(
     folder: Positional[Path],
     path: Positional[Path],
@@ -195,4 +216,5 @@ def _write(path: Path, rows: Sequence[dict], *, append: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.extras.subcommand_cli_from_dict({"see": see, "compare": compare, "table": table, "sheet": sheet}))
+    commands = {"see": see, "layers": layers, "compare": compare, "table": table, "sheet": sheet}
+    sys.exit(tyro.extras.subcommand_cli_from_dict(commands))
