@@ -6,7 +6,7 @@ import torch
 from benchmarks.cases import Case
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
 from benchmarks.record import Record, Row, compared, shown
-from benchmarks.solvers import SOLVERS, TOGETHER, accuracy_rows, dense_angle, true_bases
+from benchmarks.solvers import SOLVERS, TOGETHER, accuracy_rows, angle_deg, dense_triplets, true_bases
 from benchmarks.traced import split
 from pullback.testing import ConvMap
 
@@ -53,7 +53,7 @@ def test_a_batch_has_the_products_and_the_answers_of_its_samples(rows):
 
 def test_the_truth_is_that_of_the_whole_matrix():
     exact = case(torch.float64, num=1)
-    assert dense_angle(exact, true_bases(exact, 4)[0]) < 1e-5
+    assert angle_deg(*dense_triplets(exact, 4), true_bases(exact, 4)[0]) < 1e-5
 
 
 def test_a_record_comes_back_renews_its_tables_and_is_printed(tmp_path):
