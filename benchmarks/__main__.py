@@ -22,7 +22,7 @@ def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, larg
     Args:
         out: JSON file; a run into an existing one replaces the tables it measures.
         only: Parts to run: accuracy10, accuracy50, memory, discover, edit, batching, growth, planner, engines, ideas,
-            compiled, gpu; exact and celebahq when named, or with --large.
+            pooled, compiled, gpu; exact and celebahq when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
         large: Also what takes an hour on a CPU: the dense confirmation, and the 256-px architecture.
     """
@@ -87,6 +87,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "planner": planner.planner_rows,
         "engines": ideas.engine_rows,
         "ideas": ideas.idea_rows,
+        "pooled": ideas.pooled_rows,
         "compiled": traced.traced_rows,
         "gpu": pipeline.gpu_rows,
         "exact": large.dense_rows,

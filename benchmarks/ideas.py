@@ -10,10 +10,11 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+import pullback
 from benchmarks.cases import Case, portraits
 from benchmarks.record import Row
 from benchmarks.solvers import TOL, angle_deg, true_bases
-from pullback.geometry import JacobianAt, Plan, top_singular
+from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
 from pullback.geometry.lanczos import Goal, Krylov
 from pullback.geometry.linalg import orthonormal_rows, randn
 from pullback.geometry.plan import JvpEngine, VjpEngine
@@ -48,6 +49,28 @@ def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8)
             rows.setdefault(f"{kind}, {name}", {})[f"{samples} samples x {directions}"] = each / forward
     table = "Time of one product, in passes of the encoder; double_backward and vjp share one primal pass"
     return [Row(table, name, figures) for name, figures in rows.items()]
+
+
+def pooled_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 8) -> list[Row]:
+    """A pooled feature whole, by one reverse product a channel, against Lanczos, and where it gets dearer."""
+    model = pullback.load("portraits")
+    x = model.sample_latent(t_fraction=0.8, seeds=range(num), num_steps=20)
+    table, rows = f"A pooled h whole, against Lanczos; {num} samples in a batch", []
+    for pool in ("sum", ("sum", 2)):
+        f = model.feature_map(t_fraction=0.8, pool=pool)
+        for rank in ranks:
+            plan = measure_plan(f, x, rank=rank)
+            figures: dict[str, float] = {}
+            for method in ("pooled", "lanczos"):
+                jac = JacobianAt(f, x, plan=plan)
+                start = time.perf_counter()
+                basis = top_singular(jac, rank, method=method, tol=TOL)
+                figures[f"{method}, products"] = basis.products.total / num
+                figures[f"{method}, s a sample"] = (time.perf_counter() - start) / num
+            channels = torch.Size(f.h_shape).numel()
+            even = channels * figures["lanczos, s a sample"] / figures["pooled, s a sample"]
+            rows.append(Row(table, f"D = {channels}, k = {rank}", figures | {"as dear at D": even}))
+    return rows
 
 
 def fastest_of(call: Callable[[], object], *, num: int = 3) -> float:

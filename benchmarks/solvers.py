@@ -96,6 +96,7 @@ def scipy_solver(name: str) -> Solver:
 SOLVERS: dict[str, Solver] = {
     "ours, verified": lanczos(),
     "ours, without the probe": lanczos(verify=False),
+    "ours, verified, one direction a step": lanczos(block=1),
     "published, as its driver runs it (50 iterations)": published(),
     "published, stop test mended": published(is_stop_sign_free=True),
     "published, until our residual": published(until_residual=True),

@@ -22,7 +22,7 @@ def rows():
     found = accuracy_rows(
         [case()], [case(torch.float64)], rank=4, names=tuple(SOLVERS), progress=told.append, table="T"
     )
-    assert len(told) == 2 * 2 + len(SOLVERS) - 2 + 1  # ours at both latents, rivals at the first, ours together
+    assert len(told) == 2 * 3 + len(SOLVERS) - 3 + 1  # ours at both latents, rivals at the first, ours together
     return {row.name: row.figures for row in found}
 
 

@@ -46,6 +46,12 @@ def test_the_block_is_wide_where_products_alone_are_dear_and_narrow_where_a_batc
     assert best_block(plan(), 1, 2) <= 2
 
 
+def test_a_plan_that_was_measured_on_a_batch_promises_one_sample_nothing_of_wide_blocks():
+    of_batch = Plan("double_backward", "loop", 16, seconds_by_width=((8, 0.3), (16, 0.3)))
+    assert seconds_per_product(of_batch, 1) == 0.3  # and not the 1 s of a plan without measurements
+    assert best_block(of_batch, 1, 15) == 1
+
+
 def test_the_measured_plan_knows_its_widths_and_the_solver_follows_it():
     f = ConvMap(dtype=torch.float32)
     measured = measure_plan(f, torch.zeros(2, 3, 8, 8), chunk=8)

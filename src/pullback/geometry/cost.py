@@ -38,12 +38,18 @@ def expected_products(guarded: int, block: int, *, verify: bool = True) -> int:
 def seconds_per_product(plan: Plan, width: int) -> float:
     """Seconds of one product when ``width`` of them meet in a call: as measured at the nearest smaller width.
 
-    Without measurements of widths it is the mean of the plan's jvp and vjp, and 1 where nothing was measured.
+    Below all that were measured the narrowest of them stands; without any it is the mean of the plan's jvp and vjp, and
+    1 where nothing was measured.
+
+    Example:
+        >>> plan = Plan("vmap", "vmap", 16, seconds_by_width=((8, 0.3), (16, 0.2)))
+        >>> [seconds_per_product(plan, width) for width in (1, 8, 15, 16)]
+        [0.3, 0.3, 0.3, 0.2]
     """
     width = min(width, plan.chunk)
-    below = [seconds for measured, seconds in plan.seconds_by_width if measured <= width]
-    if below:
-        return below[-1]
+    if plan.seconds_by_width:
+        below = [seconds for measured, seconds in plan.seconds_by_width if measured <= width]
+        return below[-1] if below else plan.seconds_by_width[0][1]
     return ((plan.seconds_per_jvp or 1.0) + (plan.seconds_per_vjp or 1.0)) / 2
 
 
