@@ -59,9 +59,9 @@ def context():
 def test_the_prediction_that_is_looked_at_is_the_clean_sample(context, monkeypatch):
     seen = []
 
-    def spy(f, x0_map, x, mask, *, generator):
+    def spy(f, x0_map, x, mask, **how):
         seen.append(torch.equal(x0_map(x[None]), context.model.x0(x[None], x0_map.t)))
-        return three_ways(f, x0_map, x, mask, generator=generator)
+        return three_ways(f, x0_map, x, mask, **how)
 
     monkeypatch.setattr(masks, "three_ways", spy)
     masks.run(context)

@@ -95,16 +95,21 @@ class Context:
         check_rank(f, self.size.rank)
         return f
 
+    def plan(self, f: NetworkFeatureMap, x: Tensor) -> Plan:
+        """How the run computes, measured once at the first latents it meets, `(B, *x_shape)`."""
+        if self._plan is None:
+            self._plan = measure_plan(f, x[:BATCH], rank=self.size.rank, generator=self.generator())
+        return self._plan
+
     def bases(self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None) -> list[TangentBasis]:
         """The tangent basis at each latent, `(B, *x_shape)`; what the bank has of exactly it is not computed."""
         rank = self.size.rank if rank is None else rank
-        self._plan = self._plan or measure_plan(f, x[:BATCH], rank=rank, generator=self.generator())
         found = banked_bases(
             f,
             x,
             [unit_of(f, rank=rank, tol=TOL, x=latent) for latent in x],
             batch=BATCH,
-            plan=self._plan,
+            plan=self.plan(f, x),
             folder=self.bank,
             progress=silent,
         )

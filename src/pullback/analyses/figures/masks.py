@@ -86,7 +86,7 @@ def run(context: Context) -> Outcome:
     for i, latent in enumerate(x):
         strips = []
         for region, mask in masks[i].items():
-            v = three_ways(f, x0_map, latent, mask, generator=context.generator(i))
+            v = three_ways(f, x0_map, latent, mask, generator=context.generator(i), plan=context.plan(f, x))
             x0, reached = edited(context, x0_map, latent, v, mask)  # (3, 2, *x_shape), (3,)
             is_alike.append(reached)
             passed = reader.residual(x0.flatten(0, 1)).reshape(len(METHODS), 2) <= gate
@@ -131,7 +131,9 @@ def _seen(size: NDArray[np.float32], region: str) -> Mask:
     return torch.from_numpy(mask.astype(np.float32)) if mask.any() else RECTANGLES[region]
 
 
-def three_ways(f: FeatureMap, x0_map: FeatureMap, x: Tensor, mask: Mask, *, generator: torch.Generator) -> Tensor:
+def three_ways(
+    f: FeatureMap, x0_map: FeatureMap, x: Tensor, mask: Mask, *, generator: torch.Generator, plan: Plan | None = None
+) -> Tensor:
     """Ours, LOCO-Edit's and a random direction inside a mask, `(3, *x_shape)`.
 
     Args:
@@ -140,8 +142,8 @@ def three_ways(f: FeatureMap, x0_map: FeatureMap, x: Tensor, mask: Mask, *, gene
         x: One latent, `x_shape`.
         mask: In x and x0.
         generator: For the random one and for starting vectors.
+        plan: How to compute: each region has maps of its own, and measuring one for each would cost more.
     """
-    plan = Plan.fixed()
     with quiet():
         outside = outside_vectors(x0_map, x, mask, tol=TOL, plan=plan, generator=generator)
         found = (
