@@ -1,4 +1,4 @@
-"""How much an analysis computes: a look, half an hour on two cores, or the papers' sizes."""
+"""How much an analysis computes: a look, three quarters of an hour on two cores, or the papers' sizes."""
 
 from __future__ import annotations
 
