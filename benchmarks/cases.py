@@ -46,6 +46,14 @@ def portraits(
     return cases
 
 
+def portraits_of_size(size: int, *, num: int) -> Case:
+    """The network of the shipped model on pictures of another size: noise, which at t/T = .8 its latents nearly are."""
+    network = pullback.load("portraits").network
+    x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1))
+    x = torch.nn.functional.pixel_unshuffle(x, 2)  # as the model itself does
+    return Case(f"portraits, {size} px", network_map(network, x_shape=tuple(x.shape[1:])), x)
+
+
 def celebahq(*, size: int = 256, num: int = 1, device: str = "cpu") -> Case:
     """The architecture of google/ddpm-celebahq-256 with random weights, at t/T = .8 of noise.
 
@@ -63,7 +71,7 @@ def celebahq(*, size: int = 256, num: int = 1, device: str = "cpu") -> Case:
             down_block_types=("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
         )
-    f = network_map(network, size=size, device=device)
+    f = network_map(network, x_shape=(3, size, size), device=device)
     x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
     return Case(celebahq_name(size), f, x)
 
@@ -73,7 +81,7 @@ def celebahq_name(size: int) -> str:
     return f"ddpm-celebahq-256 architecture, {size} px"
 
 
-def network_map(network: torch.nn.Module, *, size: int, device: str = "cpu") -> NetworkFeatureMap:
+def network_map(network: torch.nn.Module, *, x_shape: tuple[int, ...], device: str = "cpu") -> NetworkFeatureMap:
     """The mid block of a U-Net at t = 800."""
     return pullback.feature_map(
         network.to(device),
@@ -81,5 +89,5 @@ def network_map(network: torch.nn.Module, *, size: int, device: str = "cpu") -> 
         t=800,
         cond=None,
         layer="mid_block",
-        x_shape=(3, size, size),
+        x_shape=x_shape,
     )

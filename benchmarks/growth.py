@@ -6,9 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from benchmarks.cases import Case, network_map, portraits
+from benchmarks.cases import Case, portraits, portraits_of_size
 from benchmarks.record import Record, Row
 from pullback.directions import local_basis
 from pullback.geometry import measure_plan
@@ -19,27 +17,14 @@ RANK_TABLE, SIZE_TABLE, BATCH_TABLE = "Growth with rank", "Growth with image siz
 def growth_rows(
     *,
     ranks: Sequence[int] = (2, 5, 10, 20, 50, 100),
-    sizes: Sequence[int] = (32, 64, 128),
+    sizes: Sequence[int] = (32, 64, 96, 128),
     batches: Sequence[int] = (1, 2, 4, 8),
 ) -> list[Row]:
-    """Products and seconds of a verified basis on portraits by rank and batch, on a random U-Net by size."""
+    """Products and seconds of a verified basis on portraits by rank, by size of the pictures, and by batch."""
     case = portraits(t_fractions=(0.8,), num=max(batches))[0]
     rows = [_row(RANK_TABLE, case, rank, 1, float(rank)) for rank in ranks]
-    for size in sizes:
-        x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
-        rows.append(
-            _row(SIZE_TABLE, Case("random U-Net", network_map(small_unet(size), size=size), x), 10, 1, float(size))
-        )
+    rows += [_row(SIZE_TABLE, portraits_of_size(size, num=1), 10, 1, float(size)) for size in sizes]
     return rows + [_row(BATCH_TABLE, case, 10, batch, float(batch)) for batch in batches]
-
-
-def small_unet(size: int) -> torch.nn.Module:
-    """A small `UNet2DModel` with random weights."""
-    from diffusers.models.unets.unet_2d import UNet2DModel
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return UNet2DModel(sample_size=size, block_out_channels=(32, 64, 64, 64), layers_per_block=1)
 
 
 def _row(table: str, case: Case, rank: int, batch: int, at: float) -> Row:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmarks.cases import Case, celebahq, network_map, portraits
-from benchmarks.growth import small_unet
+from benchmarks.cases import Case, celebahq, portraits_of_size
 from benchmarks.record import Row
 from pullback.api import discover, forecast, load, make_report
 from pullback.api.settings import PageSettings, Settings
@@ -66,15 +65,10 @@ def edit_rows(*, num: int = 8) -> list[Row]:
     return [Row(table, name, {"seconds, median": timed(call)}) for name, call in rows.items()]
 
 
-def batching_rows(*, sizes: Sequence[int] = (32, 64), rank: int = 10, num: int = 8) -> list[Row]:
-    """Bases of several samples together against one after the other, by image size, on one architecture."""
+def batching_rows(*, sizes: Sequence[int] = (32, 64, 128), rank: int = 10, num: int = 8) -> list[Row]:
+    """Bases of several samples together against one after the other, by the size of pictures."""
     table = "Batching samples and directions together"
-    rows = [_batching(table, portraits(t_fractions=(0.8,), num=num)[0], rank)]
-    for size in sizes:
-        network = small_unet(size)
-        x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1))
-        rows.append(_batching(table, Case(f"random U-Net, {size} px", network_map(network, size=size), x), rank))
-    return rows
+    return [_batching(table, portraits_of_size(size, num=num), rank) for size in sizes]
 
 
 def _batching(table: str, case: Case, rank: int) -> Row:

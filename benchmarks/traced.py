@@ -10,7 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from benchmarks.cases import portraits
 from benchmarks.ideas import fastest_of
-from benchmarks.record import Row
+from benchmarks.record import Figure, Row
 from pullback.geometry.engines import Point, frozen_parameters, jvp_double_backward, prepare_forward_mode, vjp_loop
 from pullback.types import FeatureMap
 
@@ -70,11 +70,11 @@ def split(f: FeatureMap, x: Tensor, v: Tensor) -> tuple[fx.GraphModule, fx.Graph
     return fx.GraphModule(traced, primal), fx.GraphModule(traced, tangent)
 
 
-def _figures(before: float, seconds: float, ours: float, other: float) -> dict[str, float]:
+def _figures(before: float, seconds: float, ours: float, other: float) -> dict[str, Figure]:
     saved = ours - seconds
     return {
         "seconds before": before,
         "ms a product": 1e3 * seconds,
         "of a pair Jv and J^T u": (seconds + other) / (ours + other),
-        "pays after so many Jv": before / saved if saved > 0 else float("inf"),
+        "pays after so many Jv": before / saved if saved > 0 else None,
     }
