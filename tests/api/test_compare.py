@@ -221,7 +221,7 @@ def test_the_command_writes_a_page_that_loads_nothing(
     page = (tmp_path / "compare.html").read_text()
     assert "http" not in page and "src=" in page
     assert page.count("<img ") == page.count("data:image/webp") == 2 * 2 * 3 + 2 * 2
-    assert page.count("the other draws least 1.00") == 2
+    assert page.count("the other draws least, it draws 1.00") == 2
     assert page.count("<polyline") == 4
     record = json.loads((tmp_path / "compare.json").read_text())
     assert len(record["steps"][0]["vanished"]) <= 3
