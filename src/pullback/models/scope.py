@@ -12,7 +12,7 @@ _locks: "weakref.WeakKeyDictionary[nn.Module, Any]" = weakref.WeakKeyDictionary(
 _locks_guard = threading.Lock()
 
 
-class _Reached(Exception):  # noqa: N818 - control flow, as StopIteration is: success, so that "Error" would mislead
+class _ReachedError(Exception):
     """Raised by the hook to leave the forward pass; never seen outside ``run_until``."""
 
 
@@ -67,12 +67,12 @@ def run_until(layer: nn.Module, run: Callable[[], object]) -> object | None:
     def leave(module: nn.Module, args: object, output: object) -> None:
         if threading.get_ident() == thread:
             outputs.append(output)
-            raise _Reached
+            raise _ReachedError
 
     handle = layer.register_forward_hook(leave)
     try:
         run()
-    except _Reached:
+    except _ReachedError:
         pass
     finally:
         handle.remove()

@@ -12,7 +12,7 @@ from pullback.errors import PullbackError
 from pullback.geometry.jacobian import as_feature_map
 from pullback.geometry.linalg import generator_or_fixed
 from pullback.geometry.plan import Plan
-from pullback.testing.checks import ADVICE, CHECKS, Failed, Subject, state_of
+from pullback.testing.checks import ADVICE, CHECKS, CheckError, Subject, state_of
 from pullback.types import FeatureMap
 
 
@@ -98,8 +98,8 @@ def _run(name: str, check: Callable[[Subject], tuple[float, float]], subject: Su
         figure, tolerance = check(subject)
         if not figure <= tolerance:
             wanted, hint = ADVICE[name]
-            raise Failed(wanted, f"a difference of {figure:.2g} (at most {tolerance:.0e})", hint)
-    except Failed as failure:
+            raise CheckError(wanted, f"a difference of {figure:.2g} (at most {tolerance:.0e})", hint)
+    except CheckError as failure:
         parts = failure.parts
         error = FeatureMapError(wanted=f"{name}: {parts['wanted']}", got=parts["got"], hint=parts["hint"])
         error.check = name

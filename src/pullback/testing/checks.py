@@ -43,7 +43,7 @@ class Subject:
         return math.sqrt(torch.finfo(self.f.dtype).eps)
 
 
-class Failed(Exception):  # noqa: N818 - the verdict of one check, as unittest.SkipTest is; users get FeatureMapError
+class CheckError(Exception):
     """What a check found, in three parts."""
 
     def __init__(self, wanted: str, got: str, hint: str) -> None:
@@ -61,14 +61,14 @@ def _input_kept(subject: Subject) -> tuple[float, float]:
 def _shape(subject: Subject) -> tuple[float, float]:
     got, wanted = tuple(subject(subject.x).shape), (len(subject.x), *subject.f.h_shape)
     if got != wanted:
-        raise Failed(f"h must have shape {wanted}", str(got), "keep the batch first and state h_shape without it")
+        raise CheckError(f"h must have shape {wanted}", str(got), "keep the batch first and state h_shape without it")
     return 0.0, 0.0
 
 
 def _dtype(subject: Subject) -> tuple[float, float]:
     h = subject(subject.x)
     if (h.dtype, h.device.type) != (subject.f.dtype, subject.f.device.type):
-        raise Failed(
+        raise CheckError(
             f"h must be {subject.f.dtype} on {subject.f.device.type}, as f.dtype and f.device say",
             f"{h.dtype} on {h.device.type}",
             "drop casts inside the map, or state what it returns",
@@ -88,11 +88,11 @@ def _deterministic(subject: Subject) -> tuple[float, float]:
 def _state_kept(subject: Subject) -> tuple[float, float]:
     subject(subject.x)
     if state_of(subject.modules) != subject.state_before:
-        raise Failed(*_changed("a call"))
+        raise CheckError(*_changed("a call"))
     with contextlib.suppress(Exception):  # whatever a wrong shape raises, the network must come out of it unchanged
         subject(subject.x.new_zeros(1, 1, 1))
     if state_of(subject.modules) != subject.state_before:
-        raise Failed(*_changed("a call that raised"))
+        raise CheckError(*_changed("a call that raised"))
     return 0.0, 0.0
 
 
@@ -110,7 +110,7 @@ def _batch(subject: Subject) -> tuple[float, float]:
         alone = torch.cat([subject(sample[None]) for sample in subject.x])
     except Exception as error:
         wanted, hint = ADVICE["batch"]
-        raise Failed(wanted, f"{type(error).__name__} for a batch of one: {_first_line(error)}", hint) from error
+        raise CheckError(wanted, f"{type(error).__name__} for a batch of one: {_first_line(error)}", hint) from error
     return _relative(together, alone), subject.tolerance
 
 
@@ -118,7 +118,7 @@ def _attached(subject: Subject) -> tuple[float, float]:
     x = subject.x.clone().requires_grad_(True)
     if not leads_to(subject.f(x), x):
         wanted, hint = ADVICE["attached"]
-        raise Failed(wanted, "an output without graph", hint)
+        raise CheckError(wanted, "an output without graph", hint)
     return 0.0, 0.0
 
 
@@ -129,7 +129,7 @@ def _products(subject: Subject) -> tuple[float, float]:
             product(rows)
         except Exception as error:
             wanted, hint = ADVICE["products"]
-            raise Failed(wanted, f"{kind} raises {type(error).__name__}: {_first_line(error)}", hint) from error
+            raise CheckError(wanted, f"{kind} raises {type(error).__name__}: {_first_line(error)}", hint) from error
     return 0.0, 0.0
 
 

@@ -115,7 +115,7 @@ def _edited(context: Context, x: Tensor, directions: list[Direction], normalise:
     with quiet(), warnings.catch_warnings():
         # The warning tells users that colours drift where abar is below 1e-3. This figure edits there in order to
         # measure that drift, and plots it: the reader gets the number, which says more than the warning.
-        warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # the drift it warns of is the result
+        warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # this figure measures that very drift
         return edit(
             context.model,
             x,
