@@ -95,7 +95,7 @@ def gpu_rows() -> list[Row]:
     if not torch.cuda.is_available():
         return [Row(table, name, {"seconds": None, "over 2k encoder passes": None}, "no GPU on this machine")]
     case = celebahq(device="cuda")
-    plan = measure_plan(case.f, case.x[0], rank=50, chunk=32)
+    plan = measure_plan(case.f, case.x[0], rank=50)
     with torch.no_grad():
         forward = _seconds(lambda: [case.f(case.x) for _ in range(100)])
     local_basis(case.f, case.x[0], rank=5, plan=plan)

@@ -3,20 +3,20 @@
 import pytest
 import torch
 
-from pullback.analyses.figures.shooting import WAYS, answers, walk
+from pullback.analyses.figures.shooting import WAYS, answers, walks
 from pullback.geometry import JacobianAt, top_singular
 from pullback.testing import UnitMap, planted_spectrum
 
 
 def walked(f, x, way, *, rank, step, num_steps):
-    def basis_at(at):
-        return top_singular(JacobianAt(f, at), rank)
+    def bases_at(at):
+        return [top_singular(JacobianAt(f, each), rank) for each in at]
 
-    weights = torch.tensor([0.6, 0.8])[:rank] if rank == 2 else torch.ones(1)
-    points, u, slope, _ = walk(
-        f, x, basis_at(x), way=way, step=step, num_steps=num_steps, weights=weights, basis_at=basis_at
-    )
-    return points, *answers(f, points, u, slope=slope, step=step)
+    x = torch.stack([x, 2 * x])  # in step with another, twice as far
+    weights = torch.tensor([[0.6, 0.8], [0.8, 0.6]]) if rank == 2 else torch.ones(2, 1)
+    first, _ = walks(f, x, bases_at(x), steps=[step, 2 * step], num_steps=num_steps, weights=weights, bases_at=bases_at)
+    points, u, slope, length, _ = first[way]
+    return points, *answers(f, points, u, slope=slope, step=length)
 
 
 @pytest.mark.parametrize("way", WAYS)

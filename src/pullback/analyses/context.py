@@ -25,9 +25,15 @@ from pullback.portraits.judge import Judge
 from pullback.types import Pool
 
 TOL = 1e-3
-BATCH = 8
+BATCH, BATCH_ACCELERATOR = 8, 32
+"""Latents whose bases are computed together: eight fill two cores, a GPU takes more."""
 NUM_COMPARED = 16
 """Samples whose features are compared to find the unit of scale, as every edit does."""
+
+
+def batch_on(device: torch.device) -> int:
+    """Latents whose bases are computed together on a device."""
+    return BATCH if device.type == "cpu" else BATCH_ACCELERATOR
 
 
 @dataclass(eq=False)
@@ -64,6 +70,11 @@ class Context:
     _plan: Plan | None = field(default=None, repr=False)
     _distances: dict[str, float] = field(default_factory=dict, repr=False)
 
+    @property
+    def batch(self) -> int:
+        """Latents whose bases are computed together."""
+        return batch_on(self.model.device)
+
     def begin(self, figure: str, most_bases: int) -> None:
         """Counts from here on for another figure."""
         self.figure, self.most_bases, self.num_bases = figure, max(most_bases, 1), 0
@@ -98,7 +109,7 @@ class Context:
     def plan(self, f: NetworkFeatureMap, x: Tensor) -> Plan:
         """How the run computes, measured once at the first latents it meets, `(B, *x_shape)`."""
         if self._plan is None:
-            self._plan = measure_plan(f, x[:BATCH], rank=self.size.rank, generator=self.generator())
+            self._plan = measure_plan(f, x[: self.batch], rank=self.size.rank, generator=self.generator())
         return self._plan
 
     def bases(self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None) -> list[TangentBasis]:
@@ -108,7 +119,7 @@ class Context:
             f,
             x,
             [unit_of(f, rank=rank, tol=TOL, x=latent) for latent in x],
-            batch=BATCH,
+            batch=self.batch,
             plan=self.plan(f, x),
             folder=self.bank,
             progress=silent,

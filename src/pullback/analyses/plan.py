@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from pullback.analyses.catalogue import total_bases
-from pullback.analyses.context import BATCH
+from pullback.analyses.context import batch_on
 from pullback.analyses.sizes import Size
 from pullback.api.model import Model
 from pullback.geometry import measure_plan
@@ -26,14 +26,15 @@ def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path, *, n
         out: Where to.
         num_prompts: How many prompts are compared.
     """
+    batch = batch_on(model.device)
     f = model.feature_map(t_fraction=numbers.t_fractions[0])
-    x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=range(BATCH), num_steps=1)
+    x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=range(batch), num_steps=1)
     plan = measure_plan(f, x, rank=numbers.rank, generator=torch.Generator().manual_seed(0))
     guarded = numbers.rank + GUARD
-    block = best_block(plan, BATCH, guarded)
+    block = best_block(plan, batch, guarded)
     each = expected_products(guarded, block)
     num_bases = total_bases(names, numbers, num_prompts=num_prompts)
-    seconds = num_bases * each * seconds_per_product(plan, block * BATCH)
+    seconds = num_bases * each * seconds_per_product(plan, block * batch)
     values = numbers.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
     return "\n".join(
         (

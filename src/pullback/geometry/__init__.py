@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pullback.geometry.plan import Plan, Products
     from pullback.geometry.psd import PowerSpectrum, power_spectrum
     from pullback.geometry.radius import linearity_radius
-    from pullback.geometry.shooting import Shot, shoot, shoot_towards
+    from pullback.geometry.shooting import shoot, shoot_towards
+    from pullback.geometry.shots import Shot
     from pullback.geometry.spectra import RankRule, effective_rank, participation_ratio, rank_rule
     from pullback.geometry.svd import top_singular
     from pullback.geometry.tangent import TangentBasis
@@ -81,7 +82,7 @@ _HOMES = {
     "Products": "plan",
     "PullbackGeodesic": "geodesic",
     "RankRule": "spectra",
-    "Shot": "shooting",
+    "Shot": "shots",
     "TangentBasis": "tangent",
     "TimeMaps": "distances",
     "Total": "totals",

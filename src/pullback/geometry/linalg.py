@@ -13,6 +13,10 @@ import torch
 from torch import Tensor
 
 
+NARROW = 32
+"""Columns up to which accelerators orthogonalise one after the other."""
+
+
 def generator_or_fixed(generator: torch.Generator | None) -> torch.Generator:
     """``generator``, or a fresh one with seed 0: no call ever reads or moves the global random state."""
     return generator if generator is not None else torch.Generator().manual_seed(0)
@@ -47,6 +51,47 @@ def precision(*, allow_tf32: bool = False) -> Iterator[None]:
         matmul.allow_tf32 = before
 
 
+def thin_qr(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """QR of a batch of tall matrices, by whichever way suits the device and the width.
+
+    Accelerators factor such a batch one matrix after the other, some hundred times slower than they multiply; narrow
+    ones go by `gram_schmidt` there.
+
+    Args:
+        columns: Shape `(B, n, m)` with m <= n.
+
+    Returns:
+        Q, shape `(B, n, m)`, and R, shape `(B, m, m)`.
+    """
+    is_narrow = columns.shape[-1] <= NARROW
+    return gram_schmidt(columns) if columns.device.type != "cpu" and is_narrow else torch.linalg.qr(columns)
+
+
+def gram_schmidt(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """QR by classical Gram-Schmidt, each column twice, which is enough; all matrices of a batch in step.
+
+    A column that depends on those before it gets a 0 (or rounding) in R, and its column of Q then means nothing.
+
+    Args:
+        columns: Shape `(B, n, m)` with m <= n.
+
+    Returns:
+        Q, shape `(B, n, m)`, and R, upper triangular with a diagonal >= 0, shape `(B, m, m)`.
+    """
+    rows, triangle = columns.mT, columns.new_zeros(len(columns), columns.shape[-1], columns.shape[-1])
+    q = torch.zeros_like(rows)
+    for j in range(rows.shape[1]):
+        rest, before = rows[:, j : j + 1], q[:, :j]
+        for _ in range(2 if j else 0):
+            inside = rest @ before.mT  # (B, 1, j)
+            rest = rest - inside @ before
+            triangle[:, :j, j] += inside[:, 0]
+        length = torch.linalg.vector_norm(rest, dim=2, keepdim=True)
+        triangle[:, j, j] = length[:, 0, 0]
+        q[:, j : j + 1] = rest / length.clamp_min(torch.finfo(rest.dtype).tiny)
+    return q.mT, triangle
+
+
 def orthonormal_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """``rows = T Q`` with Q orthonormal and T lower triangular with a diagonal >= 0.
 
@@ -56,7 +101,7 @@ def orthonormal_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Q, shape `(B, m, n)`, and T, shape `(B, m, m)`.
     """
-    q, r = torch.linalg.qr(rows.mT)
+    q, r = thin_qr(rows.mT)
     sign = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(r)
     return (q * sign[:, None, :]).mT, (sign[:, :, None] * r).mT
 
@@ -74,7 +119,7 @@ def row_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if matrix.shape[-2] > matrix.shape[-1]:
         left, s, right = row_svd(matrix.mT)
         return right, s, left
-    q, r = torch.linalg.qr(matrix.mT)  # M = r^T q^T
+    q, r = thin_qr(matrix.mT)  # M = r^T q^T
     a, s, b = torch.linalg.svd(small(r))  # M = b^T s a^T q^T
     return b.to(matrix), s, a.mT.to(matrix) @ q.mT
 

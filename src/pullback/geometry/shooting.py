@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,34 +10,10 @@ from torch import Tensor
 from pullback.errors import NotConvergedWarning, NumericalError, OptionError, ShapeError, TransportWarning
 from pullback.geometry.lengths import BasisAt
 from pullback.geometry.radius import linearity_radius
+from pullback.geometry.shots import Shooting, Shot, together
 from pullback.geometry.tangent import TangentBasis
 from pullback.geometry.transport import Inverse, Transported, retained_null, transport
 from pullback.types import FeatureMap
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """The path of a shot, n steps long.
-
-    Attributes:
-        x: Latents, shape `(n + 1, *x_shape)`.
-        u: The direction in H at each, unit, shape `(n + 1, D)`.
-        v: The direction in X at each, unit, shape `(n + 1, *x_shape)`.
-        step: Lengths of the steps in X, shape `(n,)`.
-        retained: Share of u that each re-aiming kept, the first of them the start's, shape `(n + 1,)`.
-        retained_null: The 95 % of that share for a random direction; a step below it kept nothing.
-        bases: Tangent bases at the latents.
-        is_complete: Whether the whole length was covered.
-    """
-
-    x: Tensor
-    u: Tensor
-    v: Tensor
-    step: Tensor
-    retained: Tensor
-    retained_null: float
-    bases: tuple[TangentBasis, ...]
-    is_complete: bool
 
 
 def shoot(
@@ -85,12 +60,44 @@ def shoot(
         >>> bool(shot.x[-1][0] < 0)  # past a quarter turn, which no straight line reaches
         True
     """
+    walk = shooting(f, x, u, step=step, num_steps=num_steps, inverse=inverse, tolerance=tolerance, max_bases=max_bases)
+    return together([walk], lambda x: [basis_at(x[0])])[0]
+
+
+def shooting(
+    f: FeatureMap,
+    x: Tensor,
+    u: Tensor,
+    *,
+    step: float,
+    num_steps: int,
+    first: TangentBasis | None = None,
+    inverse: Inverse = "transpose",
+    tolerance: float | None = 0.1,
+    max_bases: int | None = None,
+) -> Shooting:
+    """`shoot`, for `together` to run.
+
+    Args:
+        f: As for `shoot`.
+        x: As there.
+        u: As there.
+        step: As there.
+        num_steps: As there.
+        first: The basis at x, if it is there already.
+        inverse: As there.
+        tolerance: As there.
+        max_bases: As there.
+
+    Raises:
+        OptionError, ShapeError: As `shoot`, when it is begun.
+    """
     if not step > 0 or num_steps < 1:
         raise OptionError(wanted="step > 0 and num_steps >= 1", got=f"{step} and {num_steps}", hint="use -u to go back")
     if x.shape != f.x_shape:
         raise ShapeError(wanted=f"x of shape {f.x_shape}", got=str(tuple(x.shape)), hint="shoot one sample at a time")
     budget = 4 * num_steps if max_bases is None else max_bases
-    bases, left = [basis_at(x)], step * num_steps
+    bases, left = [first or (yield x)], step * num_steps
     aims = [_aim(u, bases[0], inverse)]
     points, steps = [x], []
     while left > 1e-9 * step * num_steps and len(bases) <= budget:
@@ -99,7 +106,7 @@ def shoot(
             radius = float(linearity_radius(f, points[-1], aims[-1].v, tolerance=tolerance, largest=g))
             g = min(g, radius) if radius > 0 else g
         points.append(points[-1] + g * aims[-1].v.to(x))
-        bases.append(basis_at(points[-1]))
+        bases.append((yield points[-1]))
         aims.append(_aim(aims[-1].u, bases[-1], inverse))
         steps.append(g)
         left -= g
@@ -155,6 +162,20 @@ def shoot_towards(
         ShapeError: If a and b differ in shape.
         NumericalError: If they are the same, or ``b - a`` has no part in the tangent space.
     """
+    walk = shooting_towards(f, a, b, num_steps=num_steps, inverse=inverse, tolerance=tolerance)
+    return together([walk], lambda x: [basis_at(x[0])])[0]
+
+
+def shooting_towards(
+    f: FeatureMap,
+    a: Tensor,
+    b: Tensor,
+    *,
+    num_steps: int = 30,
+    inverse: Inverse = "transpose",
+    tolerance: float | None = None,
+) -> Shooting:
+    """`shoot_towards`, for `together` to run; it raises what that does, when it is begun."""
     if a.shape != b.shape:
         raise ShapeError(
             wanted=f"b of shape {tuple(a.shape)}", got=str(tuple(b.shape)), hint="use latents of one model"
@@ -162,16 +183,12 @@ def shoot_towards(
     distance = float(torch.linalg.vector_norm((b - a).double()))
     if distance == 0:
         raise NumericalError(wanted="two different latents", got="the same twice", hint="there is nowhere to go")
-    first = basis_at(a)
-    return shoot(
-        f,
-        a,
-        aimed(first, b - a, inverse=inverse),
-        basis_at=lambda x: first if torch.equal(x, a) else basis_at(x),
-        step=distance / num_steps,
-        num_steps=num_steps,
-        inverse=inverse,
-        tolerance=tolerance,
+    first = yield a
+    aim, step = aimed(first, b - a, inverse=inverse), distance / num_steps
+    return (
+        yield from shooting(
+            f, a, aim, step=step, num_steps=num_steps, first=first, inverse=inverse, tolerance=tolerance
+        )
     )
 
 
@@ -186,5 +203,5 @@ def _warn(covered: float, wanted: float, num_steps: int) -> None:
         f"shooting was to cover {wanted:.4g}; it covered {covered:.4g} in {num_steps} steps of its linearity radius; "
         "raise max_bases, or pass a larger tolerance",
         NotConvergedWarning,
-        stacklevel=3,
+        stacklevel=5,  # of who called `shoot`
     )

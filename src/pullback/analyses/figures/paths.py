@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
@@ -18,7 +18,9 @@ from pullback.geometry import TangentBasis
 from pullback.geometry.between import PathKind, path_between
 from pullback.geometry.lengths import PathLengths, path_lengths
 from pullback.geometry.nulls import matched_distances
-from pullback.geometry.shooting import shoot_towards
+from pullback.geometry.shooting import shooting_towards
+from pullback.geometry.shots import BasesAt, together
+from pullback.models import NetworkFeatureMap
 from pullback.types import FeatureMap
 
 if TYPE_CHECKING:
@@ -63,11 +65,7 @@ def run(context: Context) -> Outcome:
     rows, spans, pictures = [], [], {}
     num_rows = size.num_pairs * len(KINDS) * (size.num_segments + 1) * size.rank
     every = math.ceil(num_rows / MOST_ROWS)
-    for pair, (a, b) in enumerate(latents):
-        found = {
-            kind: path(f, a, b, kind=kind, num_segments=size.num_segments, bases_at=lambda x: context.bases(f, x))
-            for kind in KINDS
-        }
+    for pair, found in enumerate(_found(context, f, latents)):
         rows += [row for kind in KINDS for row in _rows(pair, kind, found[kind].lengths)]
         bases = [basis for kind in KINDS for basis in found[kind].bases]
         spans += [basis.u for i, basis in enumerate(bases, start=pair * len(bases)) if i % every == 0]
@@ -88,23 +86,30 @@ def run(context: Context) -> Outcome:
     return Outcome([{**row, "matched_null": null} for row in rows], findings, pictures, size.num_pairs, note)
 
 
-def path(
-    f: FeatureMap,
-    a: Tensor,
-    b: Tensor,
-    *,
-    kind: PathKind,
-    num_segments: int,
-    bases_at: Callable[[Tensor], list[TangentBasis]],
-) -> Path:
-    """One path from a to b, with bases by ``bases_at``, which takes latents `(n, *x_shape)`."""
+def _found(context: Context, f: NetworkFeatureMap, pairs: Tensor) -> Iterator[dict[PathKind, Path]]:
+    """The paths of each pair, `(P, 2, *x_shape)`; as many pairs at a time as bases are computed together."""
+    for part in pairs.split(context.batch):
+        ways = [
+            paths(f, part, kind=kind, num_segments=context.size.num_segments, bases_at=lambda x: context.bases(f, x))
+            for kind in KINDS
+        ]
+        for found in zip(*ways, strict=True):
+            yield dict(zip(KINDS, found, strict=True))
+
+
+def paths(f: FeatureMap, pairs: Tensor, *, kind: PathKind, num_segments: int, bases_at: BasesAt) -> list[Path]:
+    """One path for each pair, `(P, 2, *x_shape)`, their bases made together."""
     if kind == "shooting":
-        shot = shoot_towards(f, a, b, basis_at=lambda x: bases_at(x[None])[0], num_steps=num_segments)
-        points, bases = shot.x, list(shot.bases)
+        shots = together([shooting_towards(f, a, b, num_steps=num_segments) for a, b in pairs], bases_at)
+        points, bases = [shot.x for shot in shots], [list(shot.bases) for shot in shots]
     else:
-        points = path_between(f, a, b, kind=kind, num_segments=num_segments)
-        bases = bases_at(points)
-    return Path(points, bases, path_lengths(f, points, bases, target=b))
+        points = [path_between(f, a, b, kind=kind, num_segments=num_segments) for a, b in pairs]
+        made, num = bases_at(torch.cat(points)), num_segments + 1
+        bases = [list(made[i * num : (i + 1) * num]) for i in range(len(points))]
+    return [
+        Path(at, made, path_lengths(f, at, made, target=b))
+        for at, made, (_, b) in zip(points, bases, pairs, strict=True)
+    ]
 
 
 def _rows(pair: int, kind: str, lengths: PathLengths) -> list[dict[str, str | float]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pullback.analyses.context import BATCH, Context
+from pullback.analyses.context import Context
 from pullback.analyses.moves import unit_weights
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels
 from pullback.analyses.record import Outcome, Rows, Value, column, distinct, finding
@@ -70,7 +70,7 @@ def pulled_back(context: Context, t_fraction: float, pool: Pool) -> list[float]:
     """Mean low-frequency share of random directions of H pulled back at each sample: a reverse product for each."""
     f, x = context.feature_map(t_fraction, pool=pool), context.latents(t_fraction, context.size.num_samples)
     u = unit_weights(NUM_DRAWN, torch.Size(f.h_shape).numel(), context.generator()).to(x)
-    v = torch.cat([one_product(f, part, u) for part in x.split(BATCH)])  # (B, K, *x_shape)
+    v = torch.cat([one_product(f, part, u) for part in x.split(context.batch)])  # (B, K, *x_shape)
     context.num_products += len(v) * NUM_DRAWN
     return power_spectrum(v).low_share().mean(1).tolist()
 

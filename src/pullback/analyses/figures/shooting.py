@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,13 +17,13 @@ from pullback.analyses.sizes import Size
 from pullback.edit import calibrate
 from pullback.edit.scale import features
 from pullback.geometry import TangentBasis
-from pullback.geometry.shooting import shoot
+from pullback.geometry.shooting import shooting
+from pullback.geometry.shots import BasesAt, together
 from pullback.geometry.transport import retained_null
+from pullback.models import NetworkFeatureMap
 from pullback.types import FeatureMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from matplotlib.figure import Figure
 
 TITLE = "Shooting against a fixed direction, far out"
@@ -41,6 +42,19 @@ FARTHEST = 20.0
 """Scale at the end of the fixed path: twice the median distance of two samples in h, if h were linear."""
 
 
+class Walk(NamedTuple):
+    """One of `WAYS`: points `(n + 1, *x_shape)`, the u it follows, ``|J v|`` at its start, the step, shares retained.
+
+    Where u is not re-aimed nothing is retained or lost: nan.
+    """
+
+    points: Tensor
+    u: Tensor
+    slope: float
+    step: float
+    retained: list[float]
+
+
 def num_bases(size: Size) -> int:
     """A basis at each point of each shot."""
     return size.num_pairs * (size.num_segments + 1)
@@ -50,18 +64,9 @@ def run(context: Context) -> Outcome:
     """Three ways from each sample; all steps as long as those of the calibrated fixed path."""
     size, t_fraction = context.size, edit_time(context.size)
     f, reader = context.feature_map(t_fraction), reader_of(context)
-    gate, generator, rows, strips = gate_of(context, reader), context.generator(), [], {}
-    for sample, x in enumerate(context.latents(t_fraction, size.num_pairs)):
-        basis = context.basis(f, x)
-        with quiet():
-            unit = float(calibrate(f, x[None], basis.v[:1], distance=context.distance(f)).unit)
-        step = FARTHEST * unit / size.num_segments
-        weights = unit_weights(1, basis.rank, generator)[0]
-        for way in WAYS:
-            points, u, slope, retained = walk(
-                f, x, basis, way=way, step=step, num_steps=size.num_segments, weights=weights,
-                basis_at=lambda x: context.basis(f, x),
-            )  # fmt: skip
+    gate, rows, strips = gate_of(context, reader), [], {}
+    for sample, ways in enumerate(_walks(context, f)):
+        for way, (points, u, slope, step, retained) in ways.items():
             x0 = context.pictures(points, f.t or 0)
             response, along = answers(f, points, u, slope=slope, step=step)
             rows += [
@@ -86,34 +91,61 @@ def run(context: Context) -> Outcome:
     return Outcome(rows, (), {name: sheet(strip) for name, strip in strips.items()}, size.num_pairs, note)
 
 
-def walk(
+def _walks(context: Context, f: NetworkFeatureMap) -> Iterator[dict[str, Walk]]:
+    """The three ways of each sample; as many shots at a time as bases are computed together."""
+    size, generator = context.size, context.generator()
+    for x in context.latents(edit_time(size), size.num_pairs).split(context.batch):
+        bases = context.bases(f, x)
+        with quiet():
+            tops = torch.stack([basis.v[0] for basis in bases]).to(x)
+            units = calibrate(f, x, tops, distance=context.distance(f)).unit.tolist()
+        steps = [FARTHEST * unit / size.num_segments for unit in units]
+        weights = unit_weights(len(x), size.rank, generator)
+        yield from walks(
+            f, x, bases, steps=steps, num_steps=size.num_segments, weights=weights,
+            bases_at=lambda at: context.bases(f, at),
+        )  # fmt: skip
+
+
+def walks(
     f: FeatureMap,
     x: Tensor,
-    basis: TangentBasis,
+    bases: Sequence[TangentBasis],
     *,
-    way: str,
-    step: float,
+    steps: Sequence[float],
     num_steps: int,
     weights: Tensor,
-    basis_at: Callable[[Tensor], TangentBasis],
-) -> tuple[Tensor, Tensor, float, list[float]]:
-    """Points `(n + 1, *x_shape)` of one of `WAYS`, the u it follows, ``|J v|`` at the start, shares retained.
+    bases_at: BasesAt,
+) -> list[dict[str, Walk]]:
+    """The `WAYS` of each latent, `(B, *x_shape)`, in steps of its own length; ``weights``, `(B, k)`, make the last."""
+    starts = list(zip(x, bases, steps, strict=True))
+    shots = together(
+        [
+            shooting(f, start, basis.u[0], step=step, num_steps=num_steps, first=basis, tolerance=None)
+            for start, basis, step in starts
+        ],
+        bases_at,
+    )
+    found = []
+    for (start, basis, step), shot, drawn in zip(starts, shots, weights, strict=True):
+        fixed, random = (
+            _straight_on(start, basis, each, step=step, num_steps=num_steps)
+            for each in (torch.eye(basis.rank)[0], drawn)
+        )
+        turned = Walk(shot.x, basis.u[0], float(basis.s[0]), step, shot.retained.tolist())
+        found.append(dict(zip(WAYS, (fixed, turned, random), strict=True)))
+    return found
 
-    Where u is not re-aimed nothing is retained or lost: nan.
-    """
-    if way == "shooting":
-        shot = shoot(
-            f, x, basis.u[0], step=step, num_steps=num_steps, tolerance=None,
-            basis_at=lambda at: basis if torch.equal(at, x) else basis_at(at),
-        )  # fmt: skip
-        return shot.x, basis.u[0], float(basis.s[0]), shot.retained.tolist()
-    weights = torch.eye(basis.rank)[0] if way == "fixed" else weights
+
+def _straight_on(x: Tensor, basis: TangentBasis, weights: Tensor, *, step: float, num_steps: int) -> Walk:
+    """Equal steps along ``sum_i w_i v_i``, which is never re-aimed."""
     weights = weights.to(basis.v)
     v = (weights @ basis.v.flatten(1)).reshape(x.shape)
-    u = weights * basis.s @ basis.u  # J v
+    u = weights * basis.s.to(weights) @ basis.u  # J v
     slope = float(torch.linalg.vector_norm(u))
     g = step * torch.arange(num_steps + 1).to(x)
-    return x + g.reshape(-1, *[1] * x.ndim) * v, u / max(slope, 1e-30), slope, [float("nan")] * (num_steps + 1)
+    points = x + g.reshape(-1, *[1] * x.ndim) * v.to(x)
+    return Walk(points, u / max(slope, 1e-30), slope, step, [float("nan")] * (num_steps + 1))
 
 
 def answers(f: FeatureMap, points: Tensor, u: Tensor, *, slope: float, step: float) -> tuple[list[float], list[float]]:
