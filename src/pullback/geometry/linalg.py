@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-
 NARROW = 32
 """Columns up to which accelerators orthogonalise one after the other."""
 
