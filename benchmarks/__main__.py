@@ -73,7 +73,7 @@ def plot(record: Positional[Path], picture: Positional[Path]) -> None:
 
 
 def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
-    from benchmarks import ideas, large, memory, pipeline, planner, traced
+    from benchmarks import gpu, ideas, large, memory, pipeline, planner, traced
     from benchmarks.growth import growth_rows
     from benchmarks.solvers import portraits_rows
 
@@ -89,7 +89,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "ideas": ideas.idea_rows,
         "pooled": ideas.pooled_rows,
         "compiled": traced.traced_rows,
-        "gpu": pipeline.gpu_rows,
+        "gpu": gpu.gpu_rows,
         "exact": large.dense_rows,
         "celebahq": large.celebahq_rows,
     }

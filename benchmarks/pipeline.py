@@ -6,9 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-import torch
-
-from benchmarks.cases import Case, celebahq, portraits_of_size
+from benchmarks.cases import Case, portraits_of_size
 from benchmarks.record import Row
 from pullback.api import discover, forecast, load, make_report
 from pullback.api.settings import PageSettings, Settings
@@ -88,26 +86,7 @@ def _batching(table: str, case: Case, rank: int) -> Row:
     return Row(table, case.name, figures)
 
 
-def gpu_rows() -> list[Row]:
-    """One verified k = 50 basis at 256 px on a GPU, against 2k plain forward passes of the encoder."""
-    table = "k = 50 at 256 px on a GPU"
-    name = "ddpm-celebahq-256 architecture, verified in float32"
-    if not torch.cuda.is_available():
-        return [Row(table, name, {"seconds": None, "over 2k encoder passes": None}, "no GPU on this machine")]
-    case = celebahq(device="cuda")
-    plan = measure_plan(case.f, case.x[0], rank=50)
-    with torch.no_grad():
-        forward = _seconds(lambda: [case.f(case.x) for _ in range(100)])
-    local_basis(case.f, case.x[0], rank=5, plan=plan)
-    seconds = _seconds(lambda: local_basis(case.f, case.x[0], rank=50, plan=plan))
-    return [Row(table, name, {"seconds": seconds, "over 2k encoder passes": seconds / forward})]
-
-
 def _seconds(call: Callable[[], object]) -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
     start = time.perf_counter()
     call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
     return time.perf_counter() - start

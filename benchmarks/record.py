@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import pullback
 from pullback.files import write_json
 
 Figure = float | str | None
@@ -43,7 +44,8 @@ def machine() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "diffusers", "numpy", "scipy", "pullback")},
+        **{name: version(name) for name in ("torch", "diffusers", "numpy", "scipy")},
+        "pullback": pullback.__version__,
     }
 
 

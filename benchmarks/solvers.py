@@ -19,6 +19,7 @@ from benchmarks.cases import Case, portraits
 from benchmarks.record import Figure, Row
 from pullback.errors import NotConvergedWarning
 from pullback.geometry import JacobianAt, Plan, TangentBasis, measure_plan, principal_angles, top_singular
+from pullback.geometry.cost import timed as timed_twice
 from pullback.geometry.plan import JvpEngine, VjpEngine
 from pullback.geometry.power import power_iteration
 
@@ -175,11 +176,8 @@ def wide_plan(case: Case) -> Plan:
     def seconds(jvp: JvpEngine, vjp: VjpEngine, *, is_push: bool) -> float:
         jac = JacobianAt(case.f, case.x[0], plan=Plan.fixed(jvp, vjp, chunk=PUBLISHED_CHUNK))
         multiply, dim = (jac.jvp_flat, jac.dim_x) if is_push else (jac.vjp_flat, jac.dim_h)
-        rows = torch.ones(1, PUBLISHED_CHUNK, dim, dtype=jac.dtype)
-        multiply(rows)
-        start = time.perf_counter()
-        multiply(rows)
-        return time.perf_counter() - start
+        rows = torch.ones(1, PUBLISHED_CHUNK, dim, dtype=jac.dtype, device=jac.x.device)
+        return timed_twice(lambda: multiply(rows), jac.x.device)
 
     pushes: tuple[JvpEngine, ...] = ("vmap", "loop", "double_backward")
     pulls: tuple[VjpEngine, ...] = ("vmap", "loop")

@@ -1,0 +1,92 @@
+"""Bases on a GPU: seconds against plain encoder passes and against the published algorithm, and their memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import Case, celebahq, celebahq_name, portraits
+from benchmarks.record import Figure, Row, say
+from benchmarks.solvers import SOLVERS, TOL, Solver, residual_of, wide_plan
+from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
+
+OURS, THEIRS = "ours, verified", "published, as its driver runs it (50 iterations)"
+T = TypeVar("T")
+
+
+def gpu_rows(*, ranks: tuple[int, ...] = (10, 50), batches: tuple[int, ...] = (1, 8, 32)) -> list[Row]:
+    """One latent at 256 px and of the shipped model, ours and published; then bases of many latents together."""
+    if not torch.cuda.is_available():
+        names = (celebahq_name(256), "portraits, t/T 0.8")
+        return [Row(_table(name), OURS, {"seconds": None}, "no GPU on this machine") for name in names]
+    cases = [celebahq(device="cuda"), portraits(t_fractions=(0.8,), num=max(batches), device="cuda")[0]]
+    rows = [row for case in cases for rank in ranks for row in _alone(case, rank)]
+    return rows + [_together(cases[1], rank, num) for rank in ranks for num in batches]
+
+
+def _table(name: str) -> str:
+    return f"{name}, on a GPU, one latent, float32 without TF32"
+
+
+def _alone(case: Case, rank: int) -> list[Row]:
+    x = case.x[:1]
+    with torch.no_grad():
+        _, passes = _timed(lambda: [case.f(x) for _ in range(2 * rank)])
+    plans = {OURS: measure_plan(case.f, x[0], rank=rank), THEIRS: wide_plan(case)}
+    rows, own = [], 1.0
+    for name, plan in plans.items():
+        say(f"{case.name}, rank {rank}, {name}: {plan.jvp_engine}, {plan.vjp_engine}, chunk {plan.chunk}")
+        figures = _figures(case, rank, SOLVERS[name], plan)
+        own = figures["seconds"] if name == OURS else own
+        more: dict[str, Figure] = {"time / ours": figures["seconds"] / own}
+        rows.append(
+            Row(
+                _table(case.name),
+                f"k = {rank}, {name}",
+                {**figures, **more, "over 2k passes": figures["seconds"] / passes},
+            )
+        )
+    return rows
+
+
+def _figures(case: Case, rank: int, solver: Solver, plan: Plan) -> dict[str, float]:
+    _timed(lambda: solver(JacobianAt(case.f, case.x[0], plan=plan), 2))  # warms up
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    jac = JacobianAt(case.f, case.x[0], plan=plan)
+    (u, s, v), seconds = _timed(lambda: solver(jac, rank))
+    peak = torch.cuda.max_memory_allocated() - before
+    products = float(jac.products.total)
+    return {
+        "products": products,
+        "products / 2k": products / (2 * rank),
+        "seconds": seconds,
+        "residual": residual_of(jac, u, s.to(u), v),
+        "peak memory, MiB": peak / 2**20,
+    }
+
+
+def _together(case: Case, rank: int, num: int) -> Row:
+    x: Tensor = case.x[:num]
+    plan = measure_plan(case.f, x, rank=rank)
+    jac = JacobianAt(case.f, x, plan=plan)
+    basis, seconds = _timed(lambda: top_singular(jac, rank, tol=TOL))
+    products = basis.products.total / num
+    figures: dict[str, Figure] = {
+        "products a sample": products,
+        "seconds a sample": seconds / num,
+        "ms a product": 1000 * seconds / num / products,
+    }
+    return Row(f"{case.name}, on a GPU, latents together", f"k = {rank}, {num} latents", figures)
+
+
+def _timed(call: Callable[[], T]) -> tuple[T, float]:
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    found = call()
+    torch.cuda.synchronize()
+    return found, time.perf_counter() - start
