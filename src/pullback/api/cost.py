@@ -20,7 +20,6 @@ from pullback.api.pictures import NUM_NOISES, Precision
 from pullback.api.portrait import is_portraits
 from pullback.api.settings import PageSettings, Settings
 from pullback.api.work import Prices, Work, measure_prices
-from pullback.directions.local import EXACT_DIM
 from pullback.edit.batches import picture_precision
 from pullback.geometry import Plan, measure_plan
 from pullback.geometry.autotune import timed_plan
@@ -29,6 +28,7 @@ from pullback.geometry.cost import (
     best_block,
     expected_krylov_bytes,
     expected_products,
+    is_cheaper_whole,
     seconds_of_algebra,
     seconds_per_product,
     timed,
@@ -186,7 +186,7 @@ def _products(
     is computed whole, by reverse products.
     """
     plan, now = plans
-    if dim_h <= EXACT_DIM:
+    if is_cheaper_whole(dim_h, settings.rank):
         return dim_h, now.seconds_per_vjp or 0.0, 0
     guarded = settings.rank + GUARD
     block = best_block(plan, settings.batch, guarded)

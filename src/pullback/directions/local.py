@@ -10,13 +10,12 @@ from torch import Tensor
 
 from pullback.errors import OptionError
 from pullback.geometry.autotune import plan_for
+from pullback.geometry.cost import is_cheaper_whole
 from pullback.geometry.jacobian import JacobianAt, as_feature_map
 from pullback.geometry.plan import Plan
 from pullback.geometry.svd import Method, top_singular
 from pullback.geometry.tangent import TangentBasis
 from pullback.types import FeatureMap
-
-EXACT_DIM = 256
 
 
 def local_basis(
@@ -32,8 +31,8 @@ def local_basis(
 ) -> TangentBasis:
     """The ``rank`` directions in which h changes fastest at x  (2302.12469, 2307.12868).
 
-    ``"auto"`` computes all of J, exactly, where h has at most 256 values, as a sum-pooled h often has (D reverse passes
-    cost less than the iteration), and runs Lanczos elsewhere.
+    ``"auto"`` computes all of J, exactly, where h has so few values that D reverse passes cost less than the iteration
+    (105 at rank 10, 334 at rank 50), as a sum-pooled h may have, and runs Lanczos elsewhere.
 
     Args:
         f: A feature map, or a plain batched callable.
@@ -68,5 +67,5 @@ def local_basis(
     f = as_feature_map(f, x)
     jac = JacobianAt(f, x, plan=plan or plan_for(f, x, rank=rank))
     if method == "auto":
-        method = "pooled" if jac.dim_h <= EXACT_DIM else "lanczos"
+        method = "pooled" if is_cheaper_whole(jac.dim_h, rank) else "lanczos"
     return top_singular(jac, rank, method=method, tol=tol, generator=generator, verify=verify)

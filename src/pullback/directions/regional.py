@@ -84,7 +84,7 @@ def regional_directions(
     masked = MaskedInput(f, x, mask) if where == "x" else MaskedOutput(f, mask, where=where)
     basis = local_basis(masked, x, rank=rank, tol=tol, plan=plan or Plan.fixed(), generator=generator)
     origin = {**masked.origin, "estimator": f"masked {where}", "num_outside": 0}
-    v = basis.v
+    v = _inside(basis.v, mask) if where == "x" else basis.v
     if outside is not None and num_outside > 0:
         w = outside_vectors(outside, x, mask, rank=num_outside, tol=tol, plan=plan or Plan.fixed(), generator=generator)
         v, origin["num_outside"] = cleared(v, restricted(w, mask) if where == "x" else w), len(w)
@@ -92,6 +92,13 @@ def regional_directions(
         Direction(row.clone(), "X", origin, s=float(s), index=index)
         for index, (row, s) in enumerate(zip(v, basis.s, strict=True))
     ]
+
+
+def _inside(v: Tensor, mask: Mask) -> Tensor:
+    """Right vectors of ``J M``, `(k, *x_shape)`, without what an iteration to a tolerance leaves of them elsewhere."""
+    inside = v * (mask_at(mask, v.shape[1:]) > 0).to(v)
+    length = torch.linalg.vector_norm(inside.flatten(1), dim=1).reshape(-1, *[1] * (v.ndim - 1))
+    return inside / length.clamp_min(torch.finfo(v.dtype).tiny)
 
 
 def loco_directions(

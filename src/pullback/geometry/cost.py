@@ -18,6 +18,9 @@ PRODUCTS_PER_TRIPLET, PRODUCTS_PER_WIDTH = 4.4, 16.0
 """Measured on the shipped model at t/T = .8: products grow about so with rank + guard and with the block; a sixth more
 at .5, a third more at .2."""
 PROBE_PRODUCTS = 15
+WHOLE_GAIN = 1.3
+"""Measured on the shipped model (`python -m benchmarks run --only pooled`): both ways are as dear at 109 channels for
+rank 10 and at 333 for rank 50, of 81 and 257 expected products."""
 BLOCK_GAIN = 1.1
 """Blocks are widened for a gain of more than this: times differ by as much from one measurement to the next."""
 
@@ -33,6 +36,18 @@ def expected_products(guarded: int, block: int, *, verify: bool = True) -> int:
     """
     krylov = PRODUCTS_PER_TRIPLET * guarded + PRODUCTS_PER_WIDTH * (block - 1)
     return round(krylov) + (PROBE_PRODUCTS if verify else 0)
+
+
+def is_cheaper_whole(dim_h: int, rank: int) -> bool:
+    """Whether D reverse products, all of J, take less time than the iteration for ``rank`` triplets with their guards.
+
+    Reverse products that do not wait for one another are cheaper by `WHOLE_GAIN`, and no probe is needed.
+
+    Example:
+        >>> [is_cheaper_whole(dim_h, rank) for dim_h, rank in ((100, 10), (176, 10), (176, 50), (1280, 50))]
+        [True, False, True, False]
+    """
+    return dim_h <= WHOLE_GAIN * expected_products(rank + GUARD, 1)
 
 
 def seconds_per_product(plan: Plan, width: int) -> float:
