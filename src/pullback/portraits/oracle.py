@@ -96,9 +96,10 @@ def to_clean(pictures: Image) -> Tensor:
 
 @torch.no_grad()
 def read_factors(oracle: Oracle, x0: Tensor, *, chunk: int = 256) -> Array:
-    """Runs the oracle in chunks; `(B, 3, 64, 64)` to `(B, 16)` in float64."""
-    parts = [oracle(part.float()) for part in x0.split(chunk)]
-    return torch.cat(parts).double().numpy() if parts else np.zeros((0, NUM_FACTORS))
+    """Runs the oracle in chunks, where its weights are; `(B, 3, 64, 64)` to `(B, 16)` in float64."""
+    device = next(oracle.parameters()).device
+    parts = [oracle(part.to(device, torch.float32)) for part in x0.split(chunk)]
+    return torch.cat(parts).double().cpu().numpy() if parts else np.zeros((0, NUM_FACTORS))
 
 
 def calibrate(oracle: Oracle, *, num: int = 1024, seed: int = 77, world: World = "easy") -> Calibration:
