@@ -112,7 +112,7 @@ def seconds_of_algebra(
         new = randn((num_samples, block, dim), generator, like=like)
         seconds += timed(lambda basis=basis, new=new: extend(basis, new, generator), like.device) / (2 * block)
     inner = torch.eye(products // 2, dtype=torch.float64).expand(num_samples, -1, -1)
-    seconds += timed(lambda: torch.linalg.svd(inner), inner.device) / check_interval(guarded)
+    seconds += timed(lambda: torch.linalg.svd(inner), inner.device) / check_interval(guarded, like.device)
     return seconds / num_samples
 
 

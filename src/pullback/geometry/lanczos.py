@@ -24,14 +24,14 @@ from pullback.geometry.linalg import deflated, orthonormal_rows, randn, row_svd,
 from pullback.geometry.triplets import Triplets, relative
 
 CHECK_EVERY = 4
-"""Products of a sample between two small SVDs, at least; an eighth of the triplets where that is more."""
+"""Products of a sample between two small SVDs, at least; a share of the triplets where that is more."""
 NUM_PROBES = 3
 PROBE_STEPS = 2
 
 
-def check_interval(guarded: int) -> int:
-    """Products of a sample between two small SVDs."""
-    return max(CHECK_EVERY, guarded // 8)
+def check_interval(guarded: int, device: torch.device) -> int:
+    """Products of a sample between two small SVDs, which the CPU computes while an accelerator waits."""
+    return max(CHECK_EVERY, guarded // (8 if device.type == "cpu" else 2))
 
 
 GUARD_TOL = 0.1
@@ -157,7 +157,7 @@ class Krylov:
             if min(self.pushed.shape[1], self.pulled.shape[1]) < goal.guarded and not self.is_complete:
                 continue
             is_last = self.is_complete or self.num_products >= goal.max_products
-            if self.num_products < self.num_checked + check_interval(goal.guarded) and not is_last:
+            if self.num_products < self.num_checked + check_interval(goal.guarded, self.v.device) and not is_last:
                 continue
             self.num_checked = self.num_products
             s, u, v, residual = self.ritz(goal.guarded)
