@@ -44,11 +44,15 @@ def num_bases(size: Size) -> int:
 
 def run(context: Context) -> Outcome:
     """Distances across samples in every sibling."""
-    return consistency(context, siblings_in(context.siblings))
+    return consistency(context, siblings_in(context.siblings, device=context.model.device))
 
 
-def siblings_in(folder: Path | None) -> Mapping[str, Sequence[Model]]:
+def siblings_in(folder: Path | None, *, device: torch.device | str = "cpu") -> Mapping[str, Sequence[Model]]:
     """Models ``few-*`` and ``many-*`` of a folder, by level.
+
+    Args:
+        folder: Where they are.
+        device: Where they are to run: beside the model of the run.
 
     Raises:
         ModelError: If there is no folder, or none of a level in it.
@@ -61,7 +65,7 @@ def siblings_in(folder: Path | None) -> Mapping[str, Sequence[Model]]:
             got="no folder" if folder is None else f"none of {' and '.join(missing)} in {folder}",
             hint="`python -m pullback.portraits siblings DIR` trains four; then --only complexity --siblings DIR",
         )
-    return {level: [load(str(path)) for path in paths] for level, paths in found.items()}
+    return {level: [load(str(path), device=device) for path in paths] for level, paths in found.items()}
 
 
 def consistency(context: Context, models: Mapping[str, Sequence[Model]]) -> Outcome:
