@@ -58,7 +58,7 @@ def visibility(f: FeatureMap, x: Tensor, tangents: Tensor, basis: TangentBasis) 
             got=f"x {tuple(x.shape)}, tangents {tuple(tangents.shape)}, v {tuple(basis.v.shape)}",
             hint="use the same samples for all three",
         )
-    pushed = JacobianAt(f, x).jvp(tangents.to(x)).double()  # (B, F, D)
+    pushed = JacobianAt(f, x, plan=basis.plan).jvp(tangents.to(x)).double()  # (B, F, D)
     g, v, u = tangents.flatten(2).double(), basis.v.flatten(2).double(), basis.u.double()
     length_x, length_h = g.square().sum(-1), pushed.square().sum(-1)
     inside_x = (g @ v.mT).square().sum(-1) / length_x.clamp_min(1e-30)
