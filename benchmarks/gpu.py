@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -18,43 +18,37 @@ OURS, THEIRS = "ours, verified", "published, as its driver runs it (50 iteration
 T = TypeVar("T")
 
 
-def gpu_rows(*, ranks: tuple[int, ...] = (10, 50), batches: tuple[int, ...] = (1, 8, 32)) -> list[Row]:
+def gpu_rows(*, ranks: tuple[int, ...] = (10, 50), batches: tuple[int, ...] = (8, 64)) -> list[Row]:
     """One latent at 256 px and of the shipped model, ours and published; then bases of many latents together."""
     if not torch.cuda.is_available():
         names = (celebahq_name(256), "portraits, t/T 0.8")
         return [Row(_table(name), OURS, {"seconds": None}, "no GPU on this machine") for name in names]
     cases = [celebahq(device="cuda"), portraits(t_fractions=(0.8,), num=max(batches), device="cuda")[0]]
-    rows = [row for case in cases for rank in ranks for row in _alone(case, rank)]
-    return rows + [_together(cases[1], rank, num) for rank in ranks for num in batches]
+    return [row for case in cases for row in alone_rows(case, ranks)] + together_rows(cases[1], ranks, batches)
 
 
 def _table(name: str) -> str:
     return f"{name}, on a GPU, one latent, float32 without TF32"
 
 
-def _alone(case: Case, rank: int) -> list[Row]:
-    x = case.x[:1]
-    with torch.no_grad():
-        _, passes = _timed(lambda: [case.f(x) for _ in range(2 * rank)])
-    plans = {OURS: measure_plan(case.f, x[0], rank=rank), THEIRS: wide_plan(case)}
-    rows, own = [], 1.0
-    for name, plan in plans.items():
-        say(f"{case.name}, rank {rank}, {name}: {plan.jvp_engine}, {plan.vjp_engine}, chunk {plan.chunk}")
-        figures = _figures(case, rank, SOLVERS[name], plan)
-        own = figures["seconds"] if name == OURS else own
-        more: dict[str, Figure] = {"time / ours": figures["seconds"] / own}
-        rows.append(
-            Row(
-                _table(case.name),
-                f"k = {rank}, {name}",
-                {**figures, **more, "over 2k passes": figures["seconds"] / passes},
-            )
-        )
+def alone_rows(case: Case, ranks: Sequence[int]) -> list[Row]:
+    """The first latent of a case; plans are measured once, for the largest rank."""
+    x, rows = case.x[:1], []
+    plans = {OURS: measure_plan(case.f, x[0], rank=max(ranks)), THEIRS: wide_plan(case)}
+    for rank in ranks:
+        with torch.no_grad():
+            _, passes = _timed(lambda rank=rank: [case.f(x) for _ in range(2 * rank)])
+        own = 1.0
+        for name, plan in plans.items():
+            say(f"{case.name}, rank {rank}, {name}: {plan.jvp_engine}, {plan.vjp_engine}, chunk {plan.chunk}")
+            figures = _figures(case, rank, SOLVERS[name], plan)
+            own = figures["seconds"] if name == OURS else own
+            ratios = {"time / ours": figures["seconds"] / own, "over 2k passes": figures["seconds"] / passes}
+            rows.append(Row(_table(case.name), f"k = {rank}, {name}", {**figures, **ratios}))
     return rows
 
 
 def _figures(case: Case, rank: int, solver: Solver, plan: Plan) -> dict[str, float]:
-    _timed(lambda: solver(JacobianAt(case.f, case.x[0], plan=plan), 2))  # warms up
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     jac = JacobianAt(case.f, case.x[0], plan=plan)
@@ -70,11 +64,16 @@ def _figures(case: Case, rank: int, solver: Solver, plan: Plan) -> dict[str, flo
     }
 
 
+def together_rows(case: Case, ranks: Sequence[int], batches: Sequence[int]) -> list[Row]:
+    """Several latents of a case in one batch."""
+    return [_together(case, rank, num) for rank in ranks for num in batches]
+
+
 def _together(case: Case, rank: int, num: int) -> Row:
     x: Tensor = case.x[:num]
+    say(f"{case.name}, rank {rank}, {num} latents together")
     plan = measure_plan(case.f, x, rank=rank)
-    jac = JacobianAt(case.f, x, plan=plan)
-    basis, seconds = _timed(lambda: top_singular(jac, rank, tol=TOL))
+    basis, seconds = _timed(lambda: top_singular(JacobianAt(case.f, x, plan=plan), rank, tol=TOL))
     products = basis.products.total / num
     figures: dict[str, Figure] = {
         "products a sample": products,

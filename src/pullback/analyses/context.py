@@ -25,7 +25,7 @@ from pullback.portraits.judge import Judge
 from pullback.types import Pool
 
 TOL = 1e-3
-BATCH, BATCH_ACCELERATOR = 8, 32
+BATCH, BATCH_ACCELERATOR = 8, 64
 """Latents whose bases are computed together: eight fill two cores, a GPU takes more."""
 NUM_COMPARED = 16
 """Samples whose features are compared to find the unit of scale, as every edit does."""

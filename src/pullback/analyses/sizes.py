@@ -62,7 +62,7 @@ class Size:
 
 SIZES: Mapping[SizeName, Size] = {
     "quick": Size(4, 2, 2, 4, 2, 2, 6, (0.8, 0.5, 0.2), 8, 4),
-    "default": Size(12, 8, 8, 8, 4, 3, 10, (1.0, 0.8, 0.6, 0.4, 0.2), 20, 12),
-    "paper": Size(50, 16, 50, 30, 6, 4, 50, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05), 50, 64),
+    "default": Size(10, 6, 6, 8, 4, 3, 10, (1.0, 0.8, 0.6, 0.4, 0.2), 20, 8),
+    "paper": Size(32, 16, 50, 30, 6, 4, 50, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05), 50, 24),
 }
 """``paper`` has the published 50 pairs, 30 segments, 50 directions and grid of t/T; what is not stated is ours."""

@@ -40,6 +40,8 @@ PAPER = (
 )
 KINDS: tuple[PathKind, ...] = get_args(PathKind)
 MAX_SHOWN = 9
+IN_STEP = 8
+"""Pairs whose bases are in memory at a time."""
 MOST_ROWS = 4000
 """Directions that the null is drawn from: those of every n-th point of the paths, so that they fit into memory."""
 
@@ -87,8 +89,8 @@ def run(context: Context) -> Outcome:
 
 
 def _found(context: Context, f: NetworkFeatureMap, pairs: Tensor) -> Iterator[dict[PathKind, Path]]:
-    """The paths of each pair, `(P, 2, *x_shape)`; as many pairs at a time as bases are computed together."""
-    for part in pairs.split(context.batch):
+    """The paths of each pair, `(P, 2, *x_shape)`; the shots of `IN_STEP` of them go in step."""
+    for part in pairs.split(IN_STEP):
         ways = [
             paths(f, part, kind=kind, num_segments=context.size.num_segments, bases_at=lambda x: context.bases(f, x))
             for kind in KINDS

@@ -45,8 +45,7 @@ def run(context: Context) -> Outcome:
     # as many latents as `samples` has, so that they are the same to the last bit and the bank knows their bases
     latents = torch.stack([context.latents(t, context.size.num_samples)[:num] for t in times], dim=1)
     rows = []
-    for trajectory, x in enumerate(latents):
-        grid = _grid(context, x)
+    for trajectory, grid in enumerate(_grids(context, latents)):
         maps = time_maps(lambda a, b, grid=grid: grid[a, b], times)
         own = torch.stack([grid[t, t].u for t in times])
         null = float(matched_distances(own, generator=context.generator(trajectory)).mean())
@@ -81,17 +80,22 @@ def off_diagonal(rows: Rows, name: str) -> np.ndarray:
 
 
 def num_trajectories(size: Size) -> int:
-    """Half as many as samples, from two to `MOST_TRAJECTORIES`."""
-    return min(MOST_TRAJECTORIES, max(2, size.num_samples // 2))
+    """Three for five samples, from two to `MOST_TRAJECTORIES`."""
+    return min(MOST_TRAJECTORIES, max(2, 3 * size.num_samples // 5))
 
 
-def _grid(context: Context, x: Tensor) -> dict[tuple[float, float], TangentBasis]:
-    """The basis at the latent of time a, ``x[i]``, under the network at time b, for all pairs."""
-    found = {}
-    for b in context.size.t_fractions:
-        bases = context.bases(context.feature_map(b), x)
-        found |= {(a, b): basis for a, basis in zip(context.size.t_fractions, bases, strict=True)}
-    return found
+def _grids(context: Context, latents: Tensor) -> list[dict[tuple[float, float], TangentBasis]]:
+    """The basis at the latent of time a under the network at time b, for each trajectory of `(P, T, *x_shape)`.
+
+    Those of one b are computed together, whichever trajectory they are of.
+    """
+    times = context.size.t_fractions
+    grids: list[dict[tuple[float, float], TangentBasis]] = [{} for _ in latents]
+    for b in times:
+        bases = iter(context.bases(context.feature_map(b), latents.flatten(0, 1)))
+        for grid in grids:
+            grid.update({(a, b): next(bases) for a in times})
+    return grids
 
 
 def draw(rows: Rows) -> Figure:
