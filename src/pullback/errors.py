@@ -62,6 +62,10 @@ class OptionError(PullbackError):
     """An option has a value that is not on the list."""
 
 
+class NoMemoryError(OptionError):
+    """Memory ran out, and the work cannot be split any further by who noticed; with fewer samples it may fit."""
+
+
 class NotConvergedError(PullbackError):
     """The residual is above the tolerance, and ``strict=True`` asked for an error."""
 

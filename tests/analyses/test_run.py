@@ -13,7 +13,8 @@ from pullback.analyses.catalogue import AMONG, ORDER, chosen, claims, load_figur
 from pullback.analyses.context import Context
 from pullback.analyses.figures.times import note_of, num_trajectories
 from pullback.analyses.record import MIN_UNITS, Finding, read_csv
-from pullback.errors import FileFormatError, OptionError
+from pullback.errors import FileFormatError, MemoryWarning, NoMemoryError, OptionError
+from pullback.geometry import Plan
 from pullback.models import toy_denoiser
 
 TINY = Size(3, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
@@ -182,3 +183,20 @@ def test_maps_over_time_have_their_null_and_an_interval_only_of_enough_trajector
     null = load_figure("times").draw(rows).axes[3].lines[-1]
     assert null.get_linestyle() == "--"
     assert null.get_ydata()[0] == pytest.approx(sum(row["matched_null"] for row in rows) / len(rows))
+
+
+def test_a_plan_that_does_not_fit_into_memory_is_measured_on_fewer_latents(monkeypatch):
+    tried = []
+
+    def cramped(f, x, **options):
+        tried.append(len(x))
+        if len(x) > 1:
+            raise NoMemoryError(wanted="memory", got="none", hint="wait")
+        return Plan.fixed()
+
+    monkeypatch.setattr("pullback.analyses.context.measure_plan", cramped)
+    context = Context(pullback.load(toy_denoiser()), TINY)
+    with pytest.warns(MemoryWarning, match="5 samples together; going on with 2"):
+        context.plan(context.feature_map(0.8), context.latents(0.8, 5))
+    assert tried == [5, 2, 1]
+    assert context.batch == 1

@@ -11,12 +11,14 @@ import pytest
 import torch
 
 import pullback
+from pullback.api import banked
 from pullback.api.banked import banked_bases, open_bank, units_of
 from pullback.api.model import Model
 from pullback.api.settings import Settings, silent
 from pullback.bank import Bank, RunSettings, Storage
 from pullback.bank.bases import unit_of
-from pullback.errors import MismatchError
+from pullback.directions import local_basis
+from pullback.errors import MemoryWarning, MismatchError, NoMemoryError
 from pullback.geometry import Plan
 from pullback.models import toy_denoiser
 from pullback.models.conditions import Condition
@@ -170,3 +172,50 @@ def test_bases_of_a_bank_run_are_shared(model: Model, tmp_path: Path) -> None:
     assert run_here(bank, work.units(), lambda: work).num_computed == 4
     found = pullback.discover(model, bank=tmp_path, **SMALL)
     assert spent(found) == sum(basis.products.total for basis in found.held_out_bases)
+
+
+def latents_and_units(model: Model, num: int) -> tuple[Any, torch.Tensor, list[Any]]:
+    f = model.feature_map(t_fraction=0.8)
+    x = model.sample_latent(t_fraction=0.8, seeds=range(num), num_steps=4)
+    return f, x, [unit_of(f, rank=3, tol=1e-3, x=latent) for latent in x]
+
+
+def cramp(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> list[int]:
+    """From here on more than ``most`` latents together raise; returns the numbers that were tried."""
+    tried: list[int] = []
+
+    def cramped(f: Any, x: torch.Tensor, **options: Any) -> Any:
+        tried.append(len(x))
+        if len(x) > most:
+            raise error
+        return local_basis(f, x, **options)
+
+    monkeypatch.setattr(banked, "local_basis", cramped)
+    return tried
+
+
+def test_when_memory_runs_out_fewer_latents_go_together_and_nothing_else_changes(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f, x, units = latents_and_units(model, 7)
+    options: dict[str, Any] = {"plan": SMALL["plan"], "folder": None, "progress": silent}
+    wanted = banked_bases(f, x, units, batch=3, **options)
+    tried = cramp(monkeypatch, 3, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.warns(MemoryWarning, match="out of memory with 7 samples together; going on with 3"):
+        found = banked_bases(f, x, units, batch=64, **options)
+    assert tried == [7, 3, 3, 1]
+    assert all(torch.equal(a.v, b.v) for a, b in zip(found.bases, wanted.bases, strict=True))
+    assert (found.num_products, found.num_found) == (wanted.num_products, 0)
+
+
+def test_want_of_memory_for_one_latent_is_an_error_and_other_errors_are_left_alone(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f, x, units = latents_and_units(model, 2)
+    options: dict[str, Any] = {"batch": 1, "plan": SMALL["plan"], "folder": None, "progress": silent}
+    cramp(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(NoMemoryError, match="memory for the basis of one sample; got CUDA out of memory; take a lower"):
+        banked_bases(f, x, units, **options)
+    cramp(monkeypatch, 0, RuntimeError("no such thing"))
+    with pytest.raises(RuntimeError, match="no such thing"):
+        banked_bases(f, x, units, **options)

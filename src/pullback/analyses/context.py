@@ -18,14 +18,16 @@ from pullback.api.model import Model
 from pullback.api.settings import HELD_OUT_OFFSET, SEEDS_PER_RUN, Report, silent
 from pullback.bank.bases import unit_of
 from pullback.edit import typical_distance
+from pullback.errors import NoMemoryError
 from pullback.geometry import Plan, TangentBasis, measure_plan
+from pullback.geometry.memory import fewer
 from pullback.models import Condition, NetworkFeatureMap
 from pullback.models.multistep import denoise_multistep, picture_steps
 from pullback.portraits.judge import Judge
 from pullback.types import Pool
 
 TOL = 1e-3
-BATCH, BATCH_ACCELERATOR = 8, 64
+BATCH, BATCH_ACCELERATOR = 8, 128
 """Latents whose bases are computed together: eight fill two cores, a GPU takes more."""
 NUM_COMPARED = 16
 """Samples whose features are compared to find the unit of scale, as every edit does."""
@@ -53,6 +55,7 @@ class Context:
         most_bases: How many bases it needs at most.
         num_bases: How many of them it has by now.
         num_products: Jacobian products so far, over all figures.
+        batch: Latents whose bases are computed together; fewer once memory has run out.
     """
 
     model: Model
@@ -67,13 +70,12 @@ class Context:
     most_bases: int = 1
     num_bases: int = 0
     num_products: int = 0
+    batch: int = field(init=False)
     _plan: Plan | None = field(default=None, repr=False)
     _distances: dict[str, float] = field(default_factory=dict, repr=False)
 
-    @property
-    def batch(self) -> int:
-        """Latents whose bases are computed together."""
-        return batch_on(self.model.device)
+    def __post_init__(self) -> None:
+        self.batch = batch_on(self.model.device)
 
     def begin(self, figure: str, most_bases: int) -> None:
         """Counts from here on for another figure."""
@@ -108,8 +110,11 @@ class Context:
 
     def plan(self, f: NetworkFeatureMap, x: Tensor) -> Plan:
         """How the run computes, measured once at the first latents it meets, `(B, *x_shape)`."""
-        if self._plan is None:
-            self._plan = measure_plan(f, x[: self.batch], rank=self.size.rank, generator=self.generator())
+        while self._plan is None:
+            try:
+                self._plan = measure_plan(f, x[: self.batch], rank=self.size.rank, generator=self.generator())
+            except NoMemoryError as error:
+                self.batch = fewer(min(self.batch, len(x)), error)
         return self._plan
 
     def bases(self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None) -> list[TangentBasis]:

@@ -21,14 +21,15 @@ NULL_STYLE = {"color": SOFT, "linestyle": "--", "linewidth": 1.2}
 DPI = 110
 
 
-def panels(num: int, *, width: float = 4.2, height: float = 3.2) -> tuple[Figure, list[Axes]]:
-    """A figure of ``num`` plots side by side, without pyplot's global state."""
+def panels(num: int, *, width: float = 4.2, height: float = 3.2, num_rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of ``num`` plots side by side, in rows of equal length, without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * num, height), layout="constrained")
+    num_columns = num // num_rows
+    figure = Figure(figsize=(width * num_columns, height * num_rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = list(np.atleast_1d(figure.subplots(1, num)))
+    axes = list(np.ravel(figure.subplots(num_rows, num_columns)))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)

@@ -1,4 +1,4 @@
-"""How much an analysis computes: a look, three quarters of an hour on two cores, or the papers' sizes."""
+"""How much an analysis computes: a look of minutes, half an hour on two cores, or the papers' sizes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Size:
 
 
 SIZES: Mapping[SizeName, Size] = {
-    "quick": Size(4, 2, 2, 4, 2, 2, 6, (0.8, 0.5, 0.2), 8, 4),
+    "quick": Size(3, 2, 2, 3, 1, 1, 4, (0.8, 0.3), 4, 2),
     "default": Size(10, 6, 6, 8, 4, 3, 10, (1.0, 0.8, 0.6, 0.4, 0.2), 20, 8),
     "paper": Size(32, 16, 50, 30, 6, 4, 50, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05), 50, 24),
 }

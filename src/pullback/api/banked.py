@@ -19,7 +19,9 @@ from pullback.bank.request import made_from_seed
 from pullback.bank.settings import NAME
 from pullback.bank.unit import digest_of_latent, seed_of
 from pullback.directions import local_basis
+from pullback.errors import NoMemoryError
 from pullback.geometry import Plan, TangentBasis
+from pullback.geometry.memory import fewer
 from pullback.models import NetworkFeatureMap
 
 STAGE = "local bases"
@@ -85,26 +87,35 @@ def banked_bases(
 ) -> Banked:
     """The basis at each latent, `(B, *x_shape)`: whatever the bank has of exactly this latent is not computed.
 
-    What is missing is computed in batches, each with the random start that belongs to its units.
+    What is missing is computed in batches, each with the random start that belongs to its units; in smaller ones, and
+    with a warning, once memory runs out.
+
+    Raises:
+        NoMemoryError: If one latent alone is too many.
     """
     units = [dataclasses.replace(unit, x=digest_of_latent(latent)) for unit, latent in zip(units, x, strict=True)]
     bank, plan = (None, plan) if folder is None else open_bank(folder, plan, batch=batch)
     found = {} if bank is None else _found(bank, units, f)
     missing = [i for i in range(len(units)) if i not in found]
-    num_products = 0
+    num_products, num_found = 0, len(found)
     progress(STAGE, len(found), len(units))
     with bank.writer("discover") if bank is not None and missing else nullcontext() as writer:
-        for start in range(0, len(missing), batch):
-            part = missing[start : start + batch]
+        while missing:
+            part = missing[:batch]
             group, latents = [units[i] for i in part], x[part]
             generator = torch.Generator().manual_seed(seed_of(group))
-            basis = local_basis(f, latents, rank=group[0].rank, tol=group[0].tol, generator=generator, plan=plan)
+            try:
+                basis = local_basis(f, latents, rank=group[0].rank, tol=group[0].tol, generator=generator, plan=plan)
+            except (RuntimeError, NoMemoryError) as error:
+                batch = fewer(len(part), error)
+                continue
             if writer is not None:
                 writer.add(answers_of(group, latents, basis))
             found |= dict(zip(part, basis.samples(), strict=True))
             num_products += basis.products.total
+            missing = missing[batch:]
             progress(STAGE, len(found), len(units))
-    return Banked([found[i] for i in range(len(units))], num_products, len(units) - len(missing))
+    return Banked([found[i] for i in range(len(units))], num_products, num_found)
 
 
 def _found(bank: Bank, units: Sequence[Unit], f: NetworkFeatureMap) -> dict[int, TangentBasis]:

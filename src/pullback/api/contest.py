@@ -38,6 +38,8 @@ METHODS = (*(f"{source}{move}" for move in ("", *(f" {name}" for name in INVERSE
 """Every source moved by one product ``J^T u``, and by both forms of transport to a basis of the edited sample."""
 RIVALS = ("pullback pooled", "eps", "x0", "decoder", "pca perturbed")
 """Other estimators (`pullback.directions.estimators`), moved by one product, given as much work as ours took."""
+WHOLE = ("eps", "x0", "decoder")
+"""Those that differentiate the whole network."""
 NETWORK_OVER_ENCODER = 4
 """Passes of the encoder that one of the whole network counts for; 3.4 to 4.7 were measured on small U-Nets."""
 TUNING_OFFSET, GATE_OFFSET, KNOWN_OFFSET = 300_000, 320_000, 340_000
@@ -153,7 +155,7 @@ class _Arena:
     def _rival(self, method: str) -> tuple[Mover, Cost]:
         """Another estimator on as many samples as the work of ours allows."""
         settings, latents = self.found.settings, self.found.latents
-        is_whole = method in ("eps", "x0", "decoder")
+        is_whole = method in WHOLE
         num = max(2, len(latents) // NETWORK_OVER_ENCODER) if is_whole else len(latents)
         products = sum(basis.products.total for basis in self.found.bases)
         task = Task(

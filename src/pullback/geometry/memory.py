@@ -7,11 +7,17 @@ from dataclasses import replace
 
 import torch
 
-from pullback.errors import MemoryWarning, OptionError
+from pullback.errors import MemoryWarning, NoMemoryError
 from pullback.geometry.plan import Plan
 
 CPU_SIGNS = ("can't allocate memory", "not enough memory")
 """What torch says on a CPU, where it has no error class of its own for it."""
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether it says that memory ran out."""
+    signs = any(sign in str(error) for sign in CPU_SIGNS)
+    return isinstance(error, (torch.OutOfMemoryError, NoMemoryError)) or (isinstance(error, RuntimeError) and signs)
 
 
 def smaller(plan: Plan, num: int, num_samples: int, error: Exception) -> Plan:
@@ -24,18 +30,37 @@ def smaller(plan: Plan, num: int, num_samples: int, error: Exception) -> Plan:
         error: What it raised; anything else than want of memory is raised again.
 
     Raises:
-        OptionError: If it was one direction of each sample already.
+        NoMemoryError: If it was one direction of each sample already.
     """
-    if not (isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in CPU_SIGNS)):
+    if not is_memory(error):
         raise error
     if num <= 1:
-        raise OptionError(
+        raise NoMemoryError(
             wanted=f"memory for one product of {num_samples} samples",
             got=str(error).splitlines()[0],
             hint="compute fewer samples at a time, in lower precision, or at a smaller size",
         ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # nothing where there is no GPU
     chunk = num // 2 * num_samples
     warnings.warn(f"out of memory with {num * num_samples} products at a time; going on with {chunk}", MemoryWarning, 4)
     return replace(plan, chunk=chunk)
+
+
+def fewer(num_samples: int, error: Exception) -> int:
+    """Returns half as many samples, after their bases together have run out of memory.
+
+    Raises:
+        NoMemoryError: If it was one already; anything else than want of memory is raised again.
+    """
+    if not is_memory(error) or (num_samples <= 1 and isinstance(error, NoMemoryError)):
+        raise error
+    if num_samples <= 1:
+        raise NoMemoryError(
+            wanted="memory for the basis of one sample",
+            got=str(error).splitlines()[0],
+            hint="take a lower rank, lower precision, or a smaller size",
+        ) from error
+    torch.cuda.empty_cache()  # nothing where there is no GPU
+    half = num_samples // 2
+    warnings.warn(f"out of memory with {num_samples} samples together; going on with {half}", MemoryWarning, 3)
+    return half

@@ -16,7 +16,7 @@ from pullback.analyses.reading import reader_of, told
 from pullback.analyses.record import Finding, Outcome, Rows, column, redrawn
 from pullback.analyses.shared import discovered
 from pullback.analyses.sizes import Size
-from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, ContestSettings, contest
+from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, WHOLE, ContestSettings, contest
 from pullback.api.discovery import Discovery
 from pullback.errors import OptionError
 from pullback.measure.contest import Result
@@ -46,17 +46,30 @@ NUM_STEPS = 5
 
 
 def num_bases(size: Size) -> int:
-    """Those of the global directions, of the same on random weights, pooled, and of three whole-network Jacobians."""
-    whole = max(2, size.num_samples // NETWORK_OVER_ENCODER)
-    return 3 * size.num_samples + size.num_held_out + 3 * whole
+    """Those of the global directions, of the same on random weights, pooled, and of whole-network Jacobians."""
+    num_whole = len([name for name in methods_of(size, knows_factors=True) if name in WHOLE])
+    return 3 * size.num_samples + size.num_held_out + num_whole * (size.num_samples // NETWORK_OVER_ENCODER)
+
+
+def methods_of(size: Size, *, knows_factors: bool) -> tuple[str, ...]:
+    """Those of `METHODS` that can be made: the ceiling needs factors, and whole-network rivals two samples.
+
+    For as much work as ours took they may have one of theirs for four of ours.
+
+    Example:
+        >>> from pullback.analyses.sizes import SIZES
+        >>> ["x0" in methods_of(SIZES[name], knows_factors=True) for name in ("quick", "default")]
+        [False, True]
+    """
+    has_two = size.num_samples >= 2 * NETWORK_OVER_ENCODER
+    return tuple(name for name in METHODS if (name != "supervised" or knows_factors) and (name not in WHOLE or has_two))
 
 
 def run(context: Context) -> Outcome:
     """One comparison by `pullback.api.contest`."""
     found, reader = discovered(context), reader_of(context)
-    methods = tuple(name for name in METHODS if name != "supervised" or context.judge is not None)
     settings = ContestSettings(
-        methods=methods,
+        methods=methods_of(context.size, knows_factors=context.judge is not None),
         num_held_out=context.size.num_read,
         num_tuning=min(NUM_TUNING, max(2, context.size.num_read // 6)),
         num_steps=min(NUM_STEPS, context.size.num_steps),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
@@ -20,7 +19,6 @@ from pullback.geometry.lengths import PathLengths, path_lengths
 from pullback.geometry.nulls import matched_distances
 from pullback.geometry.shooting import shooting_towards
 from pullback.geometry.shots import BasesAt, together
-from pullback.models import NetworkFeatureMap
 from pullback.types import FeatureMap
 
 if TYPE_CHECKING:
@@ -40,8 +38,6 @@ PAPER = (
 )
 KINDS: tuple[PathKind, ...] = get_args(PathKind)
 MAX_SHOWN = 9
-IN_STEP = 8
-"""Pairs whose bases are in memory at a time."""
 MOST_ROWS = 4000
 """Directions that the null is drawn from: those of every n-th point of the paths, so that they fit into memory."""
 
@@ -64,16 +60,20 @@ def run(context: Context) -> Outcome:
     size, t_fraction = context.size, max(context.size.t_fractions)
     f = context.feature_map(t_fraction)
     latents = context.latents(t_fraction, 2 * size.num_pairs).unflatten(0, (size.num_pairs, 2))
-    rows, spans, pictures = [], [], {}
-    num_rows = size.num_pairs * len(KINDS) * (size.num_segments + 1) * size.rank
-    every = math.ceil(num_rows / MOST_ROWS)
-    for pair, found in enumerate(_found(context, f, latents)):
-        rows += [row for kind in KINDS for row in _rows(pair, kind, found[kind].lengths)]
-        bases = [basis for kind in KINDS for basis in found[kind].bases]
-        spans += [basis.u for i, basis in enumerate(bases, start=pair * len(bases)) if i % every == 0]
-        if pair < size.num_people:
-            pictures[f"pair-{pair}"] = _pictures(context, [each.points for each in found.values()], f.t)
-    null = float(matched_distances(torch.stack(spans), generator=context.generator()).mean())
+    rows, spans, shown = [], {}, {}
+    every = math.ceil(size.num_pairs * len(KINDS) * (size.num_segments + 1) * size.rank / MOST_ROWS)
+    for place, kind in enumerate(KINDS):  # the bases of one kind are in memory at a time
+        made = paths(f, latents, kind=kind, num_segments=size.num_segments, bases_at=lambda x: context.bases(f, x))
+        for pair, found in enumerate(made):
+            rows += _rows(pair, kind, found.lengths)
+            first = (pair * len(KINDS) + place) * (size.num_segments + 1)
+            spans |= {i: basis.u for i, basis in enumerate(found.bases, start=first) if i % every == 0}
+            if pair < size.num_people:
+                shown.setdefault(f"pair-{pair}", []).append(found.points)
+    rows.sort(key=lambda row: row["pair"])
+    pictures = {name: _pictures(context, points, f.t) for name, points in shown.items()}
+    drawn_from = torch.stack([spans[i] for i in sorted(spans)])
+    null = float(matched_distances(drawn_from, generator=context.generator()).mean())
     total = {kind: np.array([column(rows, "curvedness", pair=i, path=kind).sum() for i in range(size.num_pairs)])
              for kind in KINDS}  # fmt: skip
     findings = [
@@ -86,17 +86,6 @@ def run(context: Context) -> Outcome:
         f"short of its target on average. Rows of the pictures: {', '.join(KINDS)}."
     )
     return Outcome([{**row, "matched_null": null} for row in rows], findings, pictures, size.num_pairs, note)
-
-
-def _found(context: Context, f: NetworkFeatureMap, pairs: Tensor) -> Iterator[dict[PathKind, Path]]:
-    """The paths of each pair, `(P, 2, *x_shape)`; the shots of `IN_STEP` of them go in step."""
-    for part in pairs.split(IN_STEP):
-        ways = [
-            paths(f, part, kind=kind, num_segments=context.size.num_segments, bases_at=lambda x: context.bases(f, x))
-            for kind in KINDS
-        ]
-        for found in zip(*ways, strict=True):
-            yield dict(zip(KINDS, found, strict=True))
 
 
 def paths(f: FeatureMap, pairs: Tensor, *, kind: PathKind, num_segments: int, bases_at: BasesAt) -> list[Path]:
@@ -133,7 +122,7 @@ def _pictures(context: Context, paths: list[Tensor], t: float | None) -> bytes:
 
 def draw(rows: Rows) -> Figure:
     """Curvedness along the paths; semantic path length, whole and per unit of h; lengths in h and x; the miss."""
-    figure, axes = panels(6, width=2.9)
+    figure, axes = panels(6, num_rows=2)
     segments = [float(i) for i in distinct(rows, "segment")]
     for kind, colour in zip(KINDS, COLOURS, strict=False):
         line_of_means(axes[0], rows, x="segment", y="curvedness", at=segments, label=kind, colour=colour, path=kind)
