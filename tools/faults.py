@@ -374,4 +374,25 @@ MUTANTS = (
         'f"{x.dtype} "',
         "tests/bank/test_unit.py::test_the_digest_of_a_latent_sees_dtype_shape_and_every_bit",
     ),
+    Mutant(
+        "directions of a masked x leak out of the mask",
+        "directions/regional.py",
+        "inside = v * (mask_at(mask, v.shape[1:]) > 0).to(v)",
+        "inside = v",
+        "tests/directions/test_masks.py::test_a_direction_cleared_of_the_outside_still_moves_x_inside_its_mask_alone",
+    ),
+    Mutant(
+        "columns are projected once",
+        "geometry/linalg.py",
+        "for _ in range(2 if j else 0):",
+        "for _ in range(1 if j else 0):",
+        "tests/geometry/test_linalg.py::test_gram_schmidt_keeps_columns_that_nearly_depend_orthogonal",
+    ),
+    Mutant(
+        "samples that do not fit are tried again",
+        "geometry/memory.py",
+        "half = num_samples // 2",
+        "half = num_samples - 1",
+        "tests/api/test_banked.py::test_when_memory_runs_out_fewer_latents_go_together_and_nothing_else_changes",
+    ),
 )

@@ -128,7 +128,7 @@ def draw(rows: Rows) -> Figure:
         line_of_means(axes[0], rows, x="segment", y="curvedness", at=segments, label=kind, colour=colour, path=kind)
     axes[0].axhline(float(rows[0]["matched_null"]), label="matched", **NULL_STYLE)
     axes[0].set(xlabel="segment", ylabel="curvedness, rad", ylim=(0, None))
-    axes[0].legend(frameon=False, fontsize=7, loc="lower left", ncols=2)
+    axes[0].legend(frameon=False, fontsize=7, loc="center left", ncols=2)
     pairs = distinct(rows, "pair")
 
     def sums(name: str, kind: str) -> np.ndarray:

@@ -102,7 +102,7 @@ def draw(rows: Rows) -> Figure:
     """Three heat maps, and what they are off the diagonal beside the matched null."""
     times = distinct(rows, "row")
     labels = [f"{float(t):g}" for t in times]
-    figure, axes = panels(4)
+    figure, axes = panels(4, num_rows=2)
     titles = ("between timesteps", "fix x: only the network's time", "fix t: only the latent")
     for axis, name, title in zip(axes[:3], MAPS, titles, strict=True):
         values = np.array([[column(rows, "distance", map=name, row=a, column=b).mean() for b in times] for a in times])
