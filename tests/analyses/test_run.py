@@ -196,7 +196,11 @@ def test_a_plan_that_does_not_fit_into_memory_is_measured_on_fewer_latents(monke
 
     monkeypatch.setattr("pullback.analyses.context.measure_plan", cramped)
     context = Context(pullback.load(toy_denoiser()), TINY)
-    with pytest.warns(MemoryWarning, match="5 samples together; going on with 2"):
+    with pytest.warns(MemoryWarning) as warned:
         context.plan(context.feature_map(0.8), context.latents(0.8, 5))
+    assert [str(each.message).removeprefix("out of memory ") for each in warned] == [
+        "with 5 samples together; going on with 2",
+        "with 2 samples together; going on with 1",
+    ]
     assert tried == [5, 2, 1]
     assert context.batch == 1
