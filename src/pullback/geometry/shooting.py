@@ -76,18 +76,7 @@ def shooting(
     tolerance: float | None = 0.1,
     max_bases: int | None = None,
 ) -> Shooting:
-    """`shoot`, for `together` to run.
-
-    Args:
-        f: As for `shoot`.
-        x: As there.
-        u: As there.
-        step: As there.
-        num_steps: As there.
-        first: The basis at x, if it is there already.
-        inverse: As there.
-        tolerance: As there.
-        max_bases: As there.
+    """`shoot`, for `together` to run: the same arguments, and in ``first`` the basis at x, if it is there already.
 
     Raises:
         OptionError, ShapeError: As `shoot`, when it is begun.

@@ -113,9 +113,9 @@ def _edited(context: Context, x: Tensor, directions: list[Direction], normalise:
     f = context.feature_map(t_fraction)
     steps = max(1, round(context.size.num_steps * t_fraction))
     with quiet(), warnings.catch_warnings():
-        # The warning tells users that colours drift where abar is below 1e-3. This figure edits there in order to
-        # measure that drift, and plots it: the reader gets the number, which says more than the warning.
-        warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # this figure measures that very drift
+        # The warning advises against normalising where abar < 1e-3, since colours drift there. Drift is what this figure
+        # measures and plots, at every t it is asked for, and tests turn warnings into errors.
+        warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # the drift warned of is plotted here
         return edit(
             context.model,
             x,
