@@ -15,6 +15,7 @@ from pullback.analyses.figures.times import note_of, num_trajectories
 from pullback.analyses.record import MIN_UNITS, Finding, read_csv
 from pullback.errors import FileFormatError, MemoryWarning, NoMemoryError, OptionError
 from pullback.geometry import Plan
+from pullback.geometry.plan import counted_products
 from pullback.models import toy_denoiser
 
 TINY = Size(3, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
@@ -140,16 +141,18 @@ def test_figures_share_their_bases(folder):
     figures = record_of(folder)["figures"]
     assert figures["psd"]["num_products"] > 0
     assert [figures[name]["num_products"] for name in AMONG] == [0, 0]
+    assert figures["estimators"]["num_products"] > 0, "of maps of their own"
+    assert figures["masks"]["num_products"] > 0
 
 
 def test_the_diagonals_of_the_maps_over_time_are_bases_that_samples_has(model, tmp_path):
     context = Context(model, TINY, bank=tmp_path)
     load_figure("samples").run(context)
-    before = context.num_products
-    load_figure("times").run(context)
-    alone = Context(model, TINY, bank=tmp_path / "alone")
-    load_figure("times").run(alone)
-    assert 0 < context.num_products - before < 0.75 * alone.num_products  # half of a 2 x 2 grid
+    with counted_products() as shared:
+        load_figure("times").run(context)
+    with counted_products() as alone:
+        load_figure("times").run(Context(model, TINY, bank=tmp_path / "alone"))
+    assert 0 < shared.products.total < 0.75 * alone.products.total  # half of a 2 x 2 grid
 
 
 def test_errors_say_what_to_do(model, tmp_path):

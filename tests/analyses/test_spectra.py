@@ -9,6 +9,7 @@ from pullback.analyses.context import Context
 from pullback.analyses.figures import psd, spectra
 from pullback.analyses.moves import unit_weights
 from pullback.analyses.record import column, distinct
+from pullback.geometry.plan import counted_products
 from pullback.geometry.psd import power_spectrum
 from pullback.models import toy_denoiser
 
@@ -29,9 +30,9 @@ def test_the_null_of_psd_is_that_of_random_u_through_autograd(context):
 
 
 def test_every_row_of_psd_has_its_null_and_products_are_counted(context):
-    before = context.num_products
-    outcome = psd.run(context)
-    assert context.num_products - before >= 2 * 2 * 3 * psd.NUM_DRAWN
+    with counted_products() as tally:
+        outcome = psd.run(context)
+    assert tally.products.total >= 2 * 2 * 3 * psd.NUM_DRAWN
     assert all(0 < float(row["low_share_null"]) < 1 for row in outcome.rows)
     nulls = {(row["t_fraction"], row["pool"], row["sample"]): row["low_share_null"] for row in outcome.rows}
     assert len(set(nulls.values())) == 2 * 2 * 3 + 1

@@ -376,7 +376,10 @@ def test_a_full_disk_leaves_earlier_results_as_they_were(results: Path) -> None:
 
 def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Path, results: Path) -> None:
     before = listing(results)
-    program = "import sys; from pullback.cli import main; sys.exit(main(sys.argv[1:]))"
+    program = (
+        "import faulthandler, signal, sys; faulthandler.register(signal.SIGUSR1); "
+        "from pullback.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     words = ["discover", str(toy_folder), "--out", str(results), "--samples", "4000", "--rank", "2"]
     with subprocess.Popen(
         [sys.executable, "-c", program, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -389,6 +392,11 @@ def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Pat
         try:
             running.send_signal(signal.SIGINT)
             out, said = running.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGUSR1)  # prints where it is
+            time.sleep(1)
+            running.kill()
+            pytest.fail(f"it did not stop:\n{running.communicate()[1]}")
         finally:
             running.kill()
     assert running.returncode == 2

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
@@ -174,3 +175,12 @@ def test_a_command_that_lost_one_ends_with_2_and_a_hint(
     assert said.startswith("\nerror: wanted to go on to the end\n       got Ctrl-C\nhint: ")
     assert (sys.unraisablehook, signal.getsignal(signal.SIGALRM)) == before
     assert not interrupt._Presses.is_pressed
+
+
+def test_bars_have_no_thread_that_the_end_would_wait_for(capsys: pytest.CaptureFixture[str]) -> None:
+    before = threading.active_count()
+    with Bars() as bars:
+        bars("local bases", 0, 2)
+        bars("local bases", 2, 2)
+        assert threading.active_count() == before
+    assert "local bases" in capsys.readouterr().err

@@ -54,7 +54,6 @@ class Context:
         figure: The one that is being made.
         most_bases: How many bases it needs at most.
         num_bases: How many of them it has by now.
-        num_products: Jacobian products so far, over all figures.
         batch: Latents whose bases are computed together; fewer once memory has run out.
     """
 
@@ -69,7 +68,6 @@ class Context:
     figure: str = ""
     most_bases: int = 1
     num_bases: int = 0
-    num_products: int = 0
     batch: int = field(init=False)
     _plan: Plan | None = field(default=None, repr=False)
     _distances: dict[str, float] = field(default_factory=dict, repr=False)
@@ -129,7 +127,6 @@ class Context:
             folder=self.bank,
             progress=silent,
         )
-        self.num_products += found.num_products
         self.num_bases += len(x)
         self.progress(self.figure, min(self.num_bases, self.most_bases), self.most_bases)
         return list(found.bases)

@@ -22,6 +22,7 @@ from pullback.api.portrait import is_portraits
 from pullback.api.settings import Report, silent
 from pullback.errors import FileFormatError
 from pullback.files import write_atomic, write_json
+from pullback.geometry.plan import counted_products
 from pullback.portraits.judge import load_judge
 from pullback.portraits.siblings import SHIPPED
 
@@ -120,9 +121,10 @@ def read_record(out: Path) -> dict[str, Any]:
 
 def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
     """Computes one figure and writes its files, the record's entry last."""
-    start, before = time.perf_counter(), context.num_products
+    start = time.perf_counter()
     context.begin(name, most_bases(name, context.size, num_prompts=len(context.prompts)))
-    outcome = load_figure(name).run(context)
+    with counted_products() as tally:
+        outcome = load_figure(name).run(context)
     context.progress(name, context.most_bases, context.most_bases)
     for picture, content in outcome.pictures.items():
         write_atomic(out / "pictures" / f"{name}-{picture}.png", content)
@@ -133,7 +135,7 @@ def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
         "findings": [asdict(each) for each in outcome.findings],
         "pictures": [f"{name}-{picture}.png" for picture in outcome.pictures],
         "seconds": round(time.perf_counter() - start, 1),
-        "num_products": context.num_products - before,
+        "num_products": tally.products.total,
         "seed": context.seed,
         "size": asdict(context.size),
     }

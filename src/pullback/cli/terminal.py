@@ -32,11 +32,21 @@ def complain(error: PullbackError) -> None:
     hint(error.hint)
 
 
+class Bar(tqdm):
+    """A bar without tqdm's thread that watches it.
+
+    A Ctrl-C that comes while the bar is drawn may leave its lock taken; at its end the program waits for that thread,
+    and the thread for the lock.
+    """
+
+    monitor_interval = 0
+
+
 class Bars:
     """Progress bars with time left, one a stage; a context manager, and a callback ``(stage, done, total)``."""
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._bar: Bar | None = None
         self._stage = ""
 
     def __enter__(self) -> Bars:
@@ -53,7 +63,7 @@ class Bars:
         if stage != self._stage or self._bar is None:
             self._close()
             self._stage = stage
-            self._bar = tqdm(total=total, desc=f"{stage:16}", file=sys.stderr, leave=True, bar_format=BAR)
+            self._bar = Bar(total=total, desc=f"{stage:16}", file=sys.stderr, leave=True, bar_format=BAR)
         self._bar.update(done - self._bar.n)
 
     def _close(self) -> None:

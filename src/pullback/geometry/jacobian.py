@@ -18,7 +18,7 @@ from pullback.geometry.engines import JVP_ENGINES, VJP_ENGINES, Point
 from pullback.geometry.linalg import precision, work_dtype
 from pullback.geometry.maps import as_feature_map
 from pullback.geometry.memory import smaller
-from pullback.geometry.plan import Plan, Products
+from pullback.geometry.plan import Plan, Products, count
 from pullback.types import FeatureMap
 
 __all__ = ["JacobianAt", "Plan", "Products", "as_feature_map"]
@@ -168,8 +168,7 @@ class JacobianAt:
 
     def jvp_flat(self, v: Tensor) -> Tensor:
         """`jvp` with the batch always there and X flat: `(B, k, N)` to `(B, k, D)`."""
-        for count in self._counts:
-            count[0] += v.shape[1]
+        self._count(Products(jvp=v.shape[1]))
         try:
             return self._in_chunks(JVP_ENGINES[self.plan.jvp_engine], v, self.f.x_shape, self.dim_h)
         except (NotImplementedError, RuntimeError) as error:
@@ -183,8 +182,7 @@ class JacobianAt:
 
     def vjp_flat(self, u: Tensor) -> Tensor:
         """`vjp` with the batch always there and X flat: `(B, k, D)` to `(B, k, N)`."""
-        for count in self._counts:
-            count[1] += u.shape[1]
+        self._count(Products(vjp=u.shape[1]))
         return self._in_chunks(VJP_ENGINES[self.plan.vjp_engine], u, self.f.h_shape, self.dim_x)
 
     def subset(self, samples: Sequence[int]) -> JacobianAt:
@@ -216,6 +214,12 @@ class JacobianAt:
                 out[:, done : done + num] = product.transpose(0, 1)
                 done += num
         return out
+
+    def _count(self, each: Products) -> None:
+        for counts in self._counts:
+            counts[0] += each.jvp
+            counts[1] += each.vjp
+        count(Products(each.jvp * self.num_samples, each.vjp * self.num_samples))
 
     def _precision(self) -> AbstractContextManager[object]:
         return precision(allow_tf32=self.plan.dtype == "tf32")

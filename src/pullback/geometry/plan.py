@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,6 +35,45 @@ class Products:
 
     def __sub__(self, other: Products) -> Products:
         return Products(self.jvp - other.jvp, self.vjp - other.vjp)
+
+
+@dataclass
+class Tally:
+    """Products that were computed inside a scope, of whichever map.
+
+    Attributes:
+        products: So far.
+    """
+
+    products: Products = Products()
+
+
+_open: list[Tally] = []
+
+
+@contextmanager
+def counted_products() -> Generator[Tally]:
+    """Scope in which every Jacobian product is counted, those of a plan's measuring too.
+
+    >>> import torch
+    >>> from pullback.geometry.jacobian import JacobianAt
+    >>> with counted_products() as tally:
+    ...     _ = JacobianAt(lambda x: x**2, torch.ones(1, 3)).dense()
+    >>> tally.products
+    Products(jvp=0, vjp=3)
+    """
+    tally = Tally()
+    _open.append(tally)
+    try:
+        yield tally
+    finally:
+        _open[:] = [each for each in _open if each is not tally]
+
+
+def count(products: Products) -> None:
+    """Adds products to every open `counted_products`."""
+    for tally in _open:
+        tally.products += products
 
 
 @dataclass(frozen=True)

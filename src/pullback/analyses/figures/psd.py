@@ -71,7 +71,6 @@ def pulled_back(context: Context, t_fraction: float, pool: Pool) -> list[float]:
     f, x = context.feature_map(t_fraction, pool=pool), context.latents(t_fraction, context.size.num_samples)
     u = unit_weights(NUM_DRAWN, torch.Size(f.h_shape).numel(), context.generator()).to(x)
     v = torch.cat([one_product(f, part, u) for part in x.split(context.batch)])  # (B, K, *x_shape)
-    context.num_products += len(v) * NUM_DRAWN
     return power_spectrum(v).low_share().mean(1).tolist()
 
 
