@@ -32,6 +32,8 @@ def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, larg
     if unknown:
         sys.exit(f"unknown part {', '.join(unknown)}; parts are {', '.join(parts)}")
     record = Record.load(out) if out.exists() else Record()
+    if others := record.elsewhere():
+        sys.exit(f"{out} was measured on another machine or with other versions ({others}); write to another file")
     for name in names:
         start = time.perf_counter()
         print(f"{name} ...", file=sys.stderr, flush=True)

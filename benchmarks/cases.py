@@ -10,7 +10,7 @@ from torch import Tensor
 
 import pullback
 from pullback.models import NetworkFeatureMap
-from pullback.types import FeatureMap
+from pullback.types import FeatureMap, Pool
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,33 @@ def celebahq(*, size: int = 256, num: int = 1, device: str = "cpu") -> Case:
     return Case(celebahq_name(size), f, x)
 
 
+def wide_pooled(*, num: int) -> Case:
+    """A small U-Net with random weights whose sum-pooled bottleneck has the 1,280 channels of Stable Diffusion's."""
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = UNet2DModel(
+            sample_size=16,
+            in_channels=4,
+            out_channels=4,
+            layers_per_block=1,
+            block_out_channels=(160, 320, 1280),
+            down_block_types=("DownBlock2D",) * 3,
+            up_block_types=("UpBlock2D",) * 3,
+        )
+    x = torch.randn(num, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    return Case("random weights, 1,280 channels", network_map(network, x_shape=(4, 16, 16), pool="sum"), x)
+
+
 def celebahq_name(size: int) -> str:
     """What tables call the architecture."""
     return f"ddpm-celebahq-256 architecture, {size} px"
 
 
-def network_map(network: torch.nn.Module, *, x_shape: tuple[int, ...], device: str = "cpu") -> NetworkFeatureMap:
+def network_map(
+    network: torch.nn.Module, *, x_shape: tuple[int, ...], device: str = "cpu", pool: Pool = "none"
+) -> NetworkFeatureMap:
     """The mid block of a U-Net at t = 800."""
     return pullback.feature_map(
         network.to(device),
@@ -90,4 +111,5 @@ def network_map(network: torch.nn.Module, *, x_shape: tuple[int, ...], device: s
         cond=None,
         layer="mid_block",
         x_shape=x_shape,
+        pool=pool,
     )

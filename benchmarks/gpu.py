@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import Case, celebahq, celebahq_name, portraits
+from benchmarks.memory import told
 from benchmarks.record import Figure, Row, say
+from benchmarks.resident import peak_bytes, reset_peak
 from benchmarks.solvers import SOLVERS, TOL, Solver, residual_of, wide_plan
 from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
 
@@ -32,10 +34,10 @@ def _table(name: str) -> str:
 
 
 def alone_rows(case: Case, ranks: Sequence[int]) -> list[Row]:
-    """The first latent of a case; plans are measured once, for the largest rank."""
-    x, rows = case.x[:1], []
-    plans = {OURS: measure_plan(case.f, x[0], rank=max(ranks)), THEIRS: wide_plan(case)}
+    """The first latent of a case, ours by the plan of each rank."""
+    x, rows, wide = case.x[:1], [], wide_plan(case)
     for rank in ranks:
+        plans = {OURS: measure_plan(case.f, x[0], rank=rank), THEIRS: wide}
         with torch.no_grad():
             _, passes = _timed(lambda rank=rank: [case.f(x) for _ in range(2 * rank)])
         own = 1.0
@@ -44,16 +46,16 @@ def alone_rows(case: Case, ranks: Sequence[int]) -> list[Row]:
             figures = _figures(case, rank, SOLVERS[name], plan)
             own = figures["seconds"] if name == OURS else own
             ratios = {"time / ours": figures["seconds"] / own, "over 2k passes": figures["seconds"] / passes}
-            rows.append(Row(_table(case.name), f"k = {rank}, {name}", {**figures, **ratios}))
+            note = told(plan, rank) if name == OURS else f"{plan.jvp_engine} / {plan.vjp_engine}, chunk {plan.chunk}"
+            rows.append(Row(_table(case.name), f"k = {rank}, {name}", {**figures, **ratios}, note))
     return rows
 
 
 def _figures(case: Case, rank: int, solver: Solver, plan: Plan) -> dict[str, float]:
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
+    before = _reset_peak(case.x.device)
     jac = JacobianAt(case.f, case.x[0], plan=plan)
     (u, s, v), seconds = _timed(lambda: solver(jac, rank))
-    peak = torch.cuda.max_memory_allocated() - before
+    peak = _peak(case.x.device) - before
     products = float(jac.products.total)
     return {
         "products": products,
@@ -83,9 +85,25 @@ def _together(case: Case, rank: int, num: int) -> Row:
     return Row(f"{case.name}, on a GPU, latents together", f"k = {rank}, {num} latents", figures)
 
 
+def _reset_peak(device: torch.device) -> int:
+    if device.type != "cuda":
+        return reset_peak()
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def _peak(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_bytes()
+
+
 def _timed(call: Callable[[], T]) -> tuple[T, float]:
-    torch.cuda.synchronize()
+    _wait()
     start = time.perf_counter()
     found = call()
-    torch.cuda.synchronize()
+    _wait()
     return found, time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

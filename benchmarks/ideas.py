@@ -8,25 +8,23 @@ from collections.abc import Callable
 from typing import get_args
 
 import torch
-from torch import Tensor
 
 import pullback
-from benchmarks.cases import Case, portraits
+from benchmarks.cases import Case, portraits, wide_pooled
 from benchmarks.record import Row
 from benchmarks.solvers import TOL, angle_deg, true_bases
+from benchmarks.starts import LATER, NEIGHBOURS, start_rows
 from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
-from pullback.geometry.lanczos import Goal, Krylov
-from pullback.geometry.linalg import orthonormal_rows, randn
+from pullback.geometry.linalg import randn
 from pullback.geometry.plan import JvpEngine, VjpEngine
-
-GUARD = 5
-NEIGHBOURS = 4
 
 
 def idea_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 2) -> list[Row]:
-    """Width of the block, number of guards, start from the directions of other samples; products without the probe."""
-    cases = portraits(num=num + NEIGHBOURS)
-    return [row for rank in ranks for row in (*_blocks(cases, rank, num), *_starts(cases, rank, num))]
+    """Width of the block, guards, and where to start, if not at random; products without the probe."""
+    shares = (0.8, 0.5, 0.2)
+    cases = portraits(t_fractions=shares, num=num + NEIGHBOURS)
+    before = portraits(t_fractions=[share + LATER for share in shares], num=num)
+    return [row for rank in ranks for row in (*_blocks(cases, rank, num), *start_rows(cases, before, rank, num))]
 
 
 def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8), (1, 16))) -> list[Row]:
@@ -47,6 +45,9 @@ def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8)
             rows_in = randn((samples, directions, dim), torch.Generator().manual_seed(0), like=jac.x)
             each = fastest_of(lambda multiply=multiply, rows_in=rows_in: multiply(rows_in)) / samples / directions
             rows.setdefault(f"{kind}, {name}", {})[f"{samples} samples x {directions}"] = each / forward
+        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16):
+            low = fastest_of(lambda x=x: case.f(x)) / samples
+        rows.setdefault("a pass in bfloat16", {})[f"{samples} samples x {directions}"] = low / forward
     table = "Time of one product, in passes of the encoder; double_backward and vjp share one primal pass"
     return [Row(table, name, figures) for name, figures in rows.items()]
 
@@ -55,20 +56,23 @@ def pooled_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 8) -> list[Row]
     """A pooled feature whole, by one reverse product a channel, against Lanczos, and where it gets dearer."""
     model = pullback.load("portraits")
     x = model.sample_latent(t_fraction=0.8, seeds=range(num), num_steps=20)
-    f = model.feature_map(t_fraction=0.8, pool="sum")
-    (channels,) = f.h_shape
-    table, rows = f"A pooled h of {channels} channels whole, against Lanczos; {num} samples in a batch", []
-    for rank in ranks:
-        plan, figures = measure_plan(f, x, rank=rank), {}
-        for method in ("pooled", "lanczos"):
-            jac = JacobianAt(f, x, plan=plan)
-            start = time.perf_counter()
-            basis = top_singular(jac, rank, method=method, tol=TOL)
-            figures[f"{method}, products"] = basis.products.total / num
-            figures[f"{method}, s a sample"] = (time.perf_counter() - start) / num
-        even = channels * figures["lanczos, s a sample"] / figures["pooled, s a sample"]
-        rows.append(Row(table, f"k = {rank}", figures | {"as dear at so many channels": even}))
-    return rows
+    small = Case("portraits", model.feature_map(t_fraction=0.8, pool="sum"), x)
+    return [row for case in (small, wide_pooled(num=2)) for rank in ranks for row in _pooled(case, rank)]
+
+
+def _pooled(case: Case, rank: int) -> list[Row]:
+    (channels,) = case.f.h_shape
+    num = len(case.x)
+    table = f"A pooled h of {channels:,} channels whole, against Lanczos; {num} samples in a batch"
+    plan, figures = measure_plan(case.f, case.x, rank=rank), {}
+    for method in ("pooled", "lanczos"):
+        jac = JacobianAt(case.f, case.x, plan=plan)
+        start = time.perf_counter()
+        basis = top_singular(jac, rank, method=method, tol=TOL)
+        figures[f"{method}, products"] = basis.products.total / num
+        figures[f"{method}, s a sample"] = (time.perf_counter() - start) / num
+    even = channels * figures["lanczos, s a sample"] / figures["pooled, s a sample"]
+    return [Row(table, f"k = {rank}", figures | {"as dear at so many channels": even})]
 
 
 def fastest_of(call: Callable[[], object], *, num: int = 3) -> float:
@@ -96,39 +100,3 @@ def _blocks(cases: list[Case], rank: int, num: int) -> list[Row]:
         figures = {"products": statistics.fmean(products), "products / 2k": statistics.fmean(products) / (2 * rank)}
         rows.append(Row(table, f"block {block}, guard {guard}", figures | {"worst angle, deg": max(angles)}))
     return rows
-
-
-def _starts(cases: list[Case], rank: int, num: int) -> list[Row]:
-    """First vector: random, or a mix of the directions that other samples share (whose own cost is not counted)."""
-    table = f"First vector of a block of one, k = {rank}: products"
-    names = ("random", "random signs", "weighted by s", "weighted by 1/s")
-    rows = {name: {} for name in names}
-    for case in cases:
-        shared, s = _shared(case, rank, num)
-        for name in names:
-            weight = {"weighted by s": s, "weighted by 1/s": 1 / s}.get(name, torch.ones_like(s))
-            jac = JacobianAt(case.f, case.x[:num], plan=Plan.fixed())
-            start = None if name == "random" else weight[:, None] * shared
-            rows[name][case.name] = statistics.fmean(_products_from(jac, rank, start))
-    return [Row(table, name, figures) for name, figures in rows.items()]
-
-
-def _shared(case: Case, rank: int, num: int) -> tuple[Tensor, Tensor]:
-    """The 2k directions of X that the neighbours have most in common, and how much, relative to the first."""
-    bases = top_singular(JacobianAt(case.f, case.x[num:]), rank, tol=1e-2, verify=False)
-    rows = (bases.v.flatten(2) * bases.s[..., None]).flatten(0, 1)
-    _, s, v = torch.linalg.svd(rows, full_matrices=False)
-    return v[: 2 * rank], s[: 2 * rank] / s[0]
-
-
-def _products_from(jac: JacobianAt, rank: int, start: Tensor | None) -> list[int]:
-    """Products of every sample when the first vector is a random mix of the rows of ``start``."""
-    counts = []
-    for i in range(jac.num_samples):
-        generator = torch.Generator().manual_seed(7)
-        state = Krylov(jac.subset([i]) if jac.num_samples > 1 else jac, 1, generator)
-        if start is not None:
-            state.v = orthonormal_rows(randn((1, 1, len(start)), generator, like=start).sign() @ start)[0]
-        state.advance(Goal(rank, rank + GUARD, TOL, 10_000, is_probed=False))
-        counts.append(state.num_products)
-    return counts

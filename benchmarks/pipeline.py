@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
 
 from benchmarks.cases import Case, portraits_of_size
-from benchmarks.record import Row
+from benchmarks.ideas import fastest_of
+from benchmarks.record import Figure, Row
 from pullback.api import discover, forecast, load, make_report
+from pullback.api.cost import Forecast
+from pullback.api.model import Model
+from pullback.api.pictures import NUM_NOISES
 from pullback.api.settings import PageSettings, Settings
 from pullback.directions import local_basis
 from pullback.geometry import Plan, measure_plan
+from pullback.measure.report_data import Stage
+from pullback.models.multistep import picture_steps
+
+FIRST = Path(__file__).parent.parent / "docs/results/discover_first.json"
+"""``report.json`` of the first version, stages alone: git worktree of 154b00b, `pullback discover` at its defaults."""
 
 
 def discover_rows() -> list[Row]:
@@ -29,12 +42,58 @@ def discover_rows() -> list[Row]:
         "pictures": expected.seconds_pictures,
         "names, factors and strips": expected.prices.of(expected.names),
     }
-    rows = []
+    first, rows = first_stages(), []
     for stage in report.stages:
-        figures = {"seconds": stage.seconds, "products": float(stage.num_products)}
-        rows.append(Row(table, stage.name, figures | {"forecast": told[stage.name]} if stage.name in told else figures))
+        figures: dict[str, Figure] = {"seconds": stage.seconds, "forecast": told.get(stage.name)}
+        figures |= compared(stage.seconds, first.get(stage.name))
+        rows.append(Row(table, stage.name, figures | {"products": float(stage.num_products)}))
     total = sum(stage.seconds for stage in report.stages)
-    return [*rows, Row(table, "in all", {"seconds": total, "forecast": expected.seconds})]
+    figures = {"seconds": total, "forecast": expected.seconds, **compared(total, sum(first.values()))}
+    return [*rows, Row(table, "in all", figures), *floor_rows(model, expected, report.stages)]
+
+
+def first_stages() -> dict[str, float]:
+    """Seconds of the stages of the first version's run on this machine, out of its own ``report.json``."""
+    if not FIRST.exists():
+        return {}
+    return {stage["name"]: stage["seconds"] for stage in json.loads(FIRST.read_text(encoding="utf-8"))["stages"]}
+
+
+def compared(seconds: float, first: float | None) -> dict[str, Figure]:
+    """A stage beside the same one of the first version."""
+    return {"first version, s": first, "share of that": seconds / first} if first else {}
+
+
+def floor_rows(model: Model, expected: Forecast, stages: Sequence[Stage]) -> list[Row]:
+    """Of what the two long stages are made: pieces that no solver can leave out, and what one of them takes alone."""
+    table = "`discover` on portraits: what its long stages are made of"
+    settings = Settings()
+    seconds = {stage.name: stage.seconds for stage in stages}
+    steps = picture_steps(settings.num_steps, settings.t_fraction) + NUM_NOISES
+    num_rows = expected.num_pictures * steps
+    x = model.sample_latent(t_fraction=settings.t_fraction, seeds=range(PageSettings().batch), num_steps=1)
+    f = model.feature_map(t_fraction=settings.t_fraction)
+    with torch.no_grad():
+        row = fastest_of(lambda: model.predict(x, f.t or 0)) / len(x)
+        encoder = fastest_of(lambda: f(x[: expected.batch])) / expected.batch
+    least = 2 * settings.rank * (settings.num_samples + settings.num_held_out)
+    return [
+        Row(
+            table,
+            "pictures, in passes of the network",
+            {"pieces": float(num_rows), "ms a piece": 1e3 * seconds["pictures"] / num_rows, "ms of a pass": 1e3 * row},
+        ),
+        Row(
+            table,
+            "local bases, in products",
+            {
+                "pieces": float(expected.num_products),
+                "of these 2k a sample": float(least),
+                "ms a piece": 1e3 * seconds["local bases"] / expected.num_products,
+                "ms of a pass": 1e3 * encoder,
+            },
+        ),
+    ]
 
 
 def edit_rows(*, num: int = 8) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.record import Row
+from benchmarks.resident import peak_bytes, reset_peak
 from pullback.api import discover, forecast, load
 from pullback.api.settings import PageSettings, Settings
 
@@ -23,13 +24,15 @@ CASES: tuple[dict, ...] = (
 
 
 def planner_rows() -> list[Row]:
-    """Products and seconds of the local bases, as forecast and as they came."""
+    """Products and seconds of the local bases, and resident memory of the process, as forecast and as they came."""
     table, model, rows, kept = "Planner: forecast and fact, local bases", load("portraits"), [], 0
     for options in CASES:
         given = {"num_samples": 6, "num_held_out": 2, "rank": 10, **options}
         expected = forecast(model, Settings(**given), PageSettings())
         start = time.perf_counter()
+        reset_peak()
         found = discover(model, plan=expected.plan, **given)
+        seconds, resident = time.perf_counter() - start, peak_bytes()
         stage = next(stage for stage in found.stages if stage.name == "local bases")
         ratio = stage.seconds / expected.seconds_bases
         kept += abs(ratio - 1) <= 0.3
@@ -39,7 +42,9 @@ def planner_rows() -> list[Row]:
             "seconds, forecast": expected.seconds_bases,
             "seconds": stage.seconds,
             "fact / forecast": ratio,
-            "seconds in all": time.perf_counter() - start,
+            "seconds in all": seconds,
+            "memory, forecast, MiB": expected.memory_bytes / 2**20,
+            "memory, MiB": resident / 2**20,
         }
         rows.append(Row(table, ", ".join(f"{name} {value}" for name, value in options.items()), figures))
     rows.append(Row(table, "within 30 %", {"fact / forecast": f"{kept} of {len(CASES)}"}))

@@ -62,6 +62,15 @@ class Record:
         renewed = {row.table for row in rows}
         self.rows = [row for row in self.rows if row.table not in renewed] + rows
 
+    def elsewhere(self) -> str:
+        """Returns in what its machine and versions differ from here: figures of two do not belong into one table."""
+        here = machine()
+        return ", ".join(
+            f"{name} {self.machine.get(name)}, here {here[name]}"
+            for name in here
+            if self.machine.get(name) != here[name]
+        )
+
     def save(self, path: Path) -> None:
         """Writes JSON."""
         write_json(path, {"machine": dict(self.machine), "rows": [asdict(row) for row in self.rows]})

@@ -12,7 +12,9 @@ from pullback.analyses import FIGURES, SIZES, Size, analyze, write_page
 from pullback.analyses.catalogue import AMONG, ORDER, chosen, claims, load_figure, total_bases
 from pullback.analyses.context import Context
 from pullback.analyses.figures.times import note_of, num_trajectories
+from pullback.analyses.halves import NUM_PROBES
 from pullback.analyses.record import MIN_UNITS, Finding, read_csv
+from pullback.api.banked import Banked
 from pullback.errors import FileFormatError, MemoryWarning, NoMemoryError, OptionError
 from pullback.geometry import Plan
 from pullback.geometry.plan import counted_products
@@ -140,7 +142,7 @@ def test_figures_share_their_bases(folder):
     """The spectra ask for the bases of psd, and finds them all in the bank."""
     figures = record_of(folder)["figures"]
     assert figures["psd"]["num_products"] > 0
-    assert [figures[name]["num_products"] for name in AMONG] == [0, 0]
+    assert [figures[name]["num_products"] for name in AMONG] == [2 * 3 * (16 + NUM_PROBES), 0]  # of the rank rule
     assert figures["estimators"]["num_products"] > 0, "of maps of their own"
     assert figures["masks"]["num_products"] > 0
 
@@ -197,7 +199,7 @@ def test_a_plan_that_does_not_fit_into_memory_is_measured_on_fewer_latents(monke
             raise NoMemoryError(wanted="memory", got="none", hint="wait")
         return Plan.fixed()
 
-    monkeypatch.setattr("pullback.analyses.context.measure_plan", cramped)
+    monkeypatch.setattr("pullback.geometry.batching.measure_plan", cramped)
     context = Context(pullback.load(toy_denoiser()), TINY)
     with pytest.warns(MemoryWarning) as warned:
         context.plan(context.feature_map(0.8), context.latents(0.8, 5))
@@ -207,3 +209,16 @@ def test_a_plan_that_does_not_fit_into_memory_is_measured_on_fewer_latents(monke
     ]
     assert tried == [5, 2, 1]
     assert context.batch == 1
+
+
+def test_a_batch_that_did_not_fit_is_not_tried_again(monkeypatch):
+    def banked(f, x, units, *, batch, **options):
+        asked.append(batch)
+        return Banked([], 0, 0, min(batch, 3))
+
+    asked = []
+    monkeypatch.setattr("pullback.analyses.context.banked_bases", banked)
+    context = Context(pullback.load(toy_denoiser()), TINY, batch=8, how=Plan.fixed())
+    for _ in range(2):
+        context.bases(context.feature_map(0.8), context.latents(0.8, 5))
+    assert asked == [8, 3]

@@ -135,12 +135,13 @@ def test_the_plan_of_the_bank_is_kept(model: Model, tmp_path: Path) -> None:
 def test_the_forecast_is_of_the_plan_that_a_begun_bank_keeps_to(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pullback.api import PageSettings, cost, finder, forecast
+    from pullback.api import PageSettings, cost, forecast
+    from pullback.geometry import batching
 
     settings = Settings(2, 1, 3, layer="up_blocks.0", num_steps=2, batch=1)  # its h is too large to be computed whole
     narrow = replace(Plan.fixed(chunk=4), seconds_by_width=((1, 1.0), (4, 1.0)))
     wide = replace(Plan.fixed("double_backward", "loop", chunk=4), seconds_by_width=((1, 9.0), (4, 1.0)))
-    monkeypatch.setattr(cost, "measure_plan", lambda *_, **__: narrow)
+    monkeypatch.setattr(batching, "measure_plan", lambda *_, **__: narrow)
 
     def told(bank: Path) -> cost.Forecast:
         return forecast(model, settings, PageSettings(num_shown=1, num_people=1), bank=bank)
@@ -152,7 +153,7 @@ def test_the_forecast_is_of_the_plan_that_a_begun_bank_keeps_to(
     assert (begun.plan, begun.is_of_bank) == (wide, True)
     assert begun.num_products > new.num_products, "a block as wide as the bank's own times make it"
     assert begun.seconds_bases < begun.num_products, "but seconds as measured here, not one a product"
-    monkeypatch.setattr(finder, "measure_plan", lambda *_, **__: pytest.fail("what the bank knows was measured"))
+    monkeypatch.setattr(batching, "measure_plan", lambda *_, **__: pytest.fail("what the bank knows was measured"))
     words = {"num_samples": 2, "num_held_out": 1, "rank": 3, "layer": "up_blocks.0", "num_steps": 2, "batch": 1}
     found = pullback.discover(model, bank=tmp_path / "begun", **words)
     assert {basis.plan.jvp_engine for basis in found.bases} == {begun.plan.jvp_engine}
@@ -202,12 +203,13 @@ def test_when_memory_runs_out_fewer_latents_go_together_and_nothing_else_changes
     f, x, units = latents_and_units(model, 7)
     options: dict[str, Any] = {"plan": SMALL["plan"], "folder": None, "progress": silent}
     wanted = banked_bases(f, x, units, batch=3, **options)
+    assert wanted.batch == 3
     tried = cramp(monkeypatch, 3, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.warns(MemoryWarning, match="out of memory with 7 samples together; going on with 3"):
         found = banked_bases(f, x, units, batch=64, **options)
     assert tried == [7, 3, 3, 1]
     assert all(torch.equal(a.v, b.v) for a, b in zip(found.bases, wanted.bases, strict=True))
-    assert (found.num_products, found.num_found) == (wanted.num_products, 0)
+    assert (found.num_products, found.num_found, found.batch) == (wanted.num_products, 0, 3)
 
 
 def test_want_of_memory_for_one_latent_is_an_error_and_other_errors_are_left_alone(

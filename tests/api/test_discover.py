@@ -208,13 +208,16 @@ def test_forecast_counts_what_will_be_done(model: Model) -> None:
     assert expected.num_pictures == 5 + 2 * (2 * 6 + 1)
     assert expected.seconds > 0
     assert expected.num_products > 0
-    assert set(expected.record()) >= {"products", "pictures", "seconds", "jvp", "vjp", "chunk"}
+    named = {"products", "pictures", "seconds", "jvp", "vjp", "chunk", "batch", "block", "precision of products"}
+    assert set(expected.record()) >= named
+    assert expected.batch == 8
 
 
 def test_law33_krylov_bases_are_forecast_apart_from_activations(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     from pullback.api import Forecast, Settings, cost, forecast
+    from pullback.geometry import batching
 
-    monkeypatch.setattr(cost, "measure_plan", lambda *_, **__: Plan.fixed(chunk=8))
+    monkeypatch.setattr(batching, "measure_plan", lambda *_, **__: Plan.fixed(chunk=8))
     monkeypatch.setattr(cost, "_fastest_precision", lambda *_: (Precision(), 0.01, 0.01))
     monkeypatch.setattr(cost, "_memory_so_far", lambda _: 1_000_000)
     page = PageSettings(num_shown=2, num_people=2)

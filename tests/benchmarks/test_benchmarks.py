@@ -1,19 +1,30 @@
 """The benchmark's own arithmetic, on a toy; nothing is timed here."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from benchmarks.cases import Case
+from benchmarks.gpu import alone_rows, gpu_rows, together_rows
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
+from benchmarks.memory import OURS, THEIRS, figures_of, measured
 from benchmarks.record import Record, Row, compared, shown
+from benchmarks.resident import peak_bytes, reset_peak
 from benchmarks.solvers import SOLVERS, TOGETHER, accuracy_rows, angle_deg, dense_triplets, true_bases
+from benchmarks.starts import GUARD, start_rows
 from benchmarks.traced import split
+from pullback.geometry import Plan
 from pullback.testing import ConvMap
 
 
 def case(dtype=torch.float32, num=2):
     x = torch.randn(num, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Case("toy", ConvMap(dtype=dtype), x.to(dtype))
+
+
+def plain(row: Row) -> dict[str, Any]:
+    return dict(row.figures)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +74,8 @@ def test_a_record_comes_back_renews_its_tables_and_is_printed(tmp_path):
     assert back == record
     back.add([Row("A", "x", {"seconds": 1.0})])
     assert [row.figures["seconds"] for row in back.rows] == [None, 1.0]
+    assert back.elsewhere().startswith("processor p, here ")
+    assert Record().elsewhere() == ""
     text = back.markdown()
     assert "| y | not measured | no GPU |" in text
     assert "| A | x | seconds | 2 | 1 | 0.50 |" in compared(record, back)
@@ -90,3 +103,49 @@ def test_a_traced_derivative_holds_at_latents_it_was_not_traced_at():
     with torch.no_grad():
         primal, tangent = split(toy.f, toy.x, torch.ones_like(toy.x))
         torch.testing.assert_close(tangent(v, *primal(x)), torch.func.jvp(toy.f, (x,), (v,))[1])
+
+
+def test_starts_are_counted_and_none_beats_the_truth():
+    """The truth is told to nobody else, so that nobody stops before; what one begins with may still save products."""
+    rows = {(row.table, row.name): plain(row) for row in start_rows([case(num=6)], [case(num=1)], 4, 1)}
+    least, ours = (
+        next(f["products"] for (_, name), f in rows.items() if name.startswith(n)) for n in ("until 0.1", "until our")
+    )
+    assert 2 * 4 <= least <= ours
+    blocks = {name: f["products"] for (table, name), f in rows.items() if table.startswith("First block")}
+    assert len(blocks) == 6
+    assert all(products >= 2 * (4 + GUARD) or name.startswith("no block") for name, products in blocks.items())
+    assert blocks["its own v, 20 timesteps before"] <= blocks["random"]  # on the toy both maps are the same
+    (phase, loose) = (f for (table, _), f in rows.items() if table.startswith("Two phases"))
+    assert phase["first phase"] <= loose["first phase"] <= loose["at once to 1e-3"]
+
+
+def test_gpu_rows_are_told_as_missing_without_one_and_made_anywhere():
+    if not torch.cuda.is_available():
+        assert {row.figures["seconds"] for row in gpu_rows()} == {None}
+    alone = alone_rows(case(), (2,))
+    assert [row.name.split(", ", 1)[1] for row in alone] == [
+        "ours, verified",
+        "published, as its driver runs it (50 iterations)",
+    ]
+    assert plain(alone[0])["time / ours"] == 1
+    assert all(plain(row)["products / 2k"] == plain(row)["products"] / 4 for row in alone)
+    (row,) = together_rows(case(), (2,), (2,))
+    assert plain(row)["products a sample"] >= 4
+
+
+def test_memory_of_a_basis_is_told_with_its_krylov_bases():
+    ours, theirs = (measured(case(), 4, name, Plan.fixed()) for name in (OURS, THEIRS))
+    assert ours.krylov_mib > 0 == theirs.krylov_mib
+    assert ours.products > theirs.products == 2 * 4 * 3
+    assert ours.residual <= 1e-3
+    assert figures_of(ours, theirs)["of it Krylov bases"] == ours.krylov_mib
+
+
+def test_a_peak_is_seen_and_forgotten():
+    before = reset_peak()
+    block = bytearray(64 << 20)
+    block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
+    assert peak_bytes() - before >= 60 << 20
+    del block
+    assert reset_peak() - before < 60 << 20

@@ -55,6 +55,9 @@ def test_a_run_prints_the_plan_the_sizes_and_the_digest(
     assert len(captured.out.strip()) == 64
     assert "units     8: 4 samples at t/T 0.8, 0.4, rank 2" in captured.err
     assert "keeps     u none, v fp16: 8" in captured.err
+    (takes,) = (line for line in captured.err.splitlines() if line.startswith("  takes     about "))
+    assert " Jacobian products, " in takes
+    assert " of one worker as fast as the one that began; Krylov bases of " in takes
     assert "8 units computed, 0 were there, 0 set aside" in captured.err
     record = json.loads((tmp_path / "run.json").read_text())
     assert set(record["plan"]) == {"jvp_engine", "vjp_engine", "chunk", "dtype", "threads", "seconds_by_width"}

@@ -83,11 +83,10 @@ def test_the_plan_of_a_run_that_goes_on_is_that_of_its_bank(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import pullback.api.cost
-    from pullback.geometry import Plan
+    from pullback.geometry import Plan, batching
 
     for measured, told in ((Plan.fixed(chunk=5), ")"), (Plan.fixed("loop", chunk=7), ", as its bank was begun)")):
-        monkeypatch.setattr(pullback.api.cost, "measure_plan", lambda *_, plan=measured, **__: plan)
+        monkeypatch.setattr(batching, "measure_plan", lambda *_, plan=measured, **__: plan)
         assert main(["discover", str(toy_folder), "--out", str(tmp_path), *tiny_options]) == 0
         assert f"Jacobian products (vmap / vmap, 5 at a time{told}, " in capsys.readouterr().err
     words = ["discover", str(toy_folder), "--out", str(tmp_path), *tiny_options, "--bank", "off"]
@@ -114,9 +113,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
 ) -> None:
     import pullback.api.cost
     from pullback.api.pictures import Precision
-    from pullback.geometry import Plan
+    from pullback.geometry import Plan, batching
 
-    monkeypatch.setattr(pullback.api.cost, "measure_plan", lambda *_, **__: Plan.fixed(chunk=8))
+    monkeypatch.setattr(batching, "measure_plan", lambda *_, **__: Plan.fixed(chunk=8))
     monkeypatch.setattr(pullback.api.cost, "_fastest_precision", lambda *_: (Precision(), 0.01, 0.01))
     outs = [tmp_path / name for name in ("a", "b", "c")]
     for out, seed in zip(outs, ("0", "0", "1"), strict=True):

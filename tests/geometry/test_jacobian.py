@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from pullback.errors import MemoryWarning, ModelError, NumericalError, OptionError, ShapeError
+from pullback.errors import MemoryWarning, ModelError, NoMemoryError, NumericalError, OptionError, ShapeError
 from pullback.geometry import JacobianAt, Plan, Products, as_feature_map, measure_plan, top_singular
 from pullback.testing import ConvMap, UnitMap, planted_null, planted_spectrum
 
@@ -390,6 +390,21 @@ def test_the_measured_plan_has_the_chunk_that_fitted(monkeypatch):
     with pytest.warns(MemoryWarning):
         plan = measure_plan(f, latents(f, 1), chunk=16)
     assert plan.chunk == 5  # half of the widest block
+
+
+def test_an_engine_that_wants_too_much_memory_gives_way_to_one_that_does_not(monkeypatch):
+    from pullback.geometry import jacobian
+
+    def cramped(point, v):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for name in ("vmap", "double_backward"):
+        monkeypatch.setitem(jacobian.JVP_ENGINES, name, cramped)
+    f = ConvMap(dtype=torch.float32)
+    assert measure_plan(f, latents(f, 1), chunk=1).jvp_engine == "loop"
+    monkeypatch.setitem(jacobian.JVP_ENGINES, "loop", cramped)
+    with pytest.raises(NoMemoryError, match="memory for one product of 1 samples"):
+        measure_plan(f, latents(f, 1), chunk=1)  # rather than finite differences, which are not exact
 
 
 def test_want_of_memory_for_a_single_product_is_an_error_that_says_what_to_do():

@@ -347,6 +347,45 @@ def test_law33_a_network_call_never_sees_more_pairs_than_the_chunk():
     assert max(sizes) <= 6
 
 
+def test_what_finite_differences_found_is_checked_by_exact_products():
+    f = ConvMap()
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    jac = JacobianAt(f, x, plan=Plan.fixed("finite_difference"))
+    basis = top_singular(jac, 4)
+    assert basis.is_verified.all()
+    u, s, v = basis.u, basis.s[..., None], basis.v.flatten(2)
+    exact = JacobianAt(f, x)
+    sides = exact.jvp_flat(v) - s * u, exact.vjp_flat(u) - s * v
+    sizes = torch.maximum(*(side.norm(dim=-1) for side in sides))
+    assert torch.allclose(basis.residual, sizes / s[:, :1, 0], rtol=1e-6, atol=1e-13)
+    unchecked = top_singular(JacobianAt(f, x, plan=Plan.fixed("finite_difference")), 4, verify=False)
+    assert not unchecked.is_verified.any()
+    assert not torch.equal(unchecked.residual, basis.residual)
+
+
+class Quantised(torch.autograd.Function):
+    """Differentiable once and only backwards, as kernels of quantised weights are."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.tanh()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        return g * (1 - ctx.saved_tensors[0].tanh() ** 2)
+
+
+def test_without_an_exact_forward_derivative_nothing_is_called_verified():
+    x = torch.linspace(-1, 1, 6, dtype=torch.float64)[None]
+    jac = JacobianAt(Quantised.apply, x, plan=Plan.fixed("finite_difference", "loop"))
+    basis = top_singular(jac, 2)
+    assert not basis.is_verified.any()
+    assert basis.residual.max() <= 1e-3
+    assert torch.allclose(basis.s, (1 - x.tanh() ** 2).sort(descending=True).values[:, :2], atol=1e-6)
+
+
 def test_law34_low_precision_keeps_its_singular_values():
     spectrum = torch.logspace(0, -1.5, 40).tolist()
     full = planted_spectrum(spectrum, dim_x=120, dim_h=90, dtype=torch.float32)

@@ -18,24 +18,16 @@ from pullback.api.model import Model
 from pullback.api.settings import HELD_OUT_OFFSET, SEEDS_PER_RUN, Report, silent
 from pullback.bank.bases import unit_of
 from pullback.edit import typical_distance
-from pullback.errors import NoMemoryError
-from pullback.geometry import Plan, TangentBasis, measure_plan
-from pullback.geometry.memory import fewer
+from pullback.geometry import Plan, TangentBasis
+from pullback.geometry.batching import most_on, plan_and_batch
 from pullback.models import Condition, NetworkFeatureMap
 from pullback.models.multistep import denoise_multistep, picture_steps
 from pullback.portraits.judge import Judge
 from pullback.types import Pool
 
 TOL = 1e-3
-BATCH, BATCH_ACCELERATOR = 8, 128
-"""Latents whose bases are computed together: eight fill two cores, a GPU takes more."""
 NUM_COMPARED = 16
 """Samples whose features are compared to find the unit of scale, as every edit does."""
-
-
-def batch_on(device: torch.device) -> int:
-    """Latents whose bases are computed together on a device."""
-    return BATCH if device.type == "cpu" else BATCH_ACCELERATOR
 
 
 @dataclass(eq=False)
@@ -54,7 +46,8 @@ class Context:
         figure: The one that is being made.
         most_bases: How many bases it needs at most.
         num_bases: How many of them it has by now.
-        batch: Latents whose bases are computed together; fewer once memory has run out.
+        batch: Latents whose bases are computed together; as many as fit if 0, fewer once memory has run out.
+        how: The run computes; measured at the first latents it meets if None.
     """
 
     model: Model
@@ -68,12 +61,12 @@ class Context:
     figure: str = ""
     most_bases: int = 1
     num_bases: int = 0
-    batch: int = field(init=False)
-    _plan: Plan | None = field(default=None, repr=False)
+    batch: int = 0
+    how: Plan | None = None
     _distances: dict[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.batch = batch_on(self.model.device)
+        self.batch = self.batch or most_on(self.model.device)
 
     def begin(self, figure: str, most_bases: int) -> None:
         """Counts from here on for another figure."""
@@ -108,25 +101,25 @@ class Context:
 
     def plan(self, f: NetworkFeatureMap, x: Tensor) -> Plan:
         """How the run computes, measured once at the first latents it meets, `(B, *x_shape)`."""
-        while self._plan is None:
-            try:
-                self._plan = measure_plan(f, x[: self.batch], rank=self.size.rank, generator=self.generator())
-            except NoMemoryError as error:
-                self.batch = fewer(min(self.batch, len(x)), error)
-        return self._plan
+        if self.how is None:
+            self.how, self.batch = plan_and_batch(
+                f, x, rank=self.size.rank, most=self.batch, generator=self.generator()
+            )
+        return self.how
 
     def bases(self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None) -> list[TangentBasis]:
         """The tangent basis at each latent, `(B, *x_shape)`; what the bank has of exactly it is not computed."""
-        rank = self.size.rank if rank is None else rank
+        rank, plan = self.size.rank if rank is None else rank, self.plan(f, x)
         found = banked_bases(
             f,
             x,
             [unit_of(f, rank=rank, tol=TOL, x=latent) for latent in x],
             batch=self.batch,
-            plan=self.plan(f, x),
+            plan=plan,
             folder=self.bank,
             progress=silent,
         )
+        self.batch = found.batch
         self.num_bases += len(x)
         self.progress(self.figure, min(self.num_bases, self.most_bases), self.most_bases)
         return list(found.bases)
@@ -138,10 +131,6 @@ class Context:
             for pool in pools:
                 for sample, basis in enumerate(self.bases(self.feature_map(t_fraction, pool=pool), x)):
                     yield {"t_fraction": t_fraction, "pool": str(pool), "sample": sample}, basis
-
-    def basis(self, f: NetworkFeatureMap, x: Tensor) -> TangentBasis:
-        """The tangent basis at one latent, `x_shape`."""
-        return self.bases(f, x[None])[0]
 
     def distance(self, f: NetworkFeatureMap) -> float:
         """Median distance of the features of two samples at the map's t: ten units of scale."""

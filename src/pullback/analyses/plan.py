@@ -1,22 +1,38 @@
-"""The plan of a run, before it begins: bases, products, minutes."""
+"""The plan of a run, before it begins: bases, products, minutes, memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from pullback.analyses.catalogue import total_bases
-from pullback.analyses.context import batch_on
 from pullback.analyses.sizes import Size
+from pullback.api.cost import BATCH_OVERHEAD, basis_cost
 from pullback.api.model import Model
-from pullback.geometry import measure_plan
-from pullback.geometry.cost import GUARD, best_block, expected_products, seconds_per_product
+from pullback.geometry import Plan
+from pullback.geometry.batching import graph_bytes, most_on, plan_and_batch
 from pullback.measure.report_text import counted, duration, size
 
 
-def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num_prompts: int = 0) -> str:
+@dataclass(frozen=True)
+class Planned:
+    """How a run computes, and what that takes.
+
+    Attributes:
+        plan: How products are computed.
+        batch: Latents whose bases are computed together.
+        text: The plan in words.
+    """
+
+    plan: Plan
+    batch: int
+    text: str
+
+
+def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num_prompts: int = 0) -> Planned:
     """What is going to be computed, and how long it takes at most; of bases that figures share, most count once.
 
     Args:
@@ -25,24 +41,31 @@ def plan_text(model: Model, names: Sequence[str], numbers: Size, out: Path, *, n
         numbers: How much is computed.
         out: Where to.
         num_prompts: How many prompts are compared.
+
+    Raises:
+        NoMemoryError: If one sample alone is too much.
     """
-    batch = batch_on(model.device)
     f = model.feature_map(t_fraction=numbers.t_fractions[0])
-    x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=range(batch), num_steps=1)
-    plan = measure_plan(f, x, rank=numbers.rank, generator=torch.Generator().manual_seed(0))
-    guarded = numbers.rank + GUARD
-    block = best_block(plan, batch, guarded)
-    each = expected_products(guarded, block)
+    seeds = range(min(most_on(model.device), numbers.num_samples))
+    x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=seeds, num_steps=1)
+    plan, batch = plan_and_batch(f, x, rank=numbers.rank, generator=torch.Generator().manual_seed(0))
+    dims = torch.Size(f.x_shape).numel(), torch.Size(f.h_shape).numel()
+    together = min(batch, len(x))
+    cost = basis_cost((plan, plan), dims, rank=numbers.rank, num_samples=together, like=x)
     num_bases = total_bases(names, numbers, num_prompts=num_prompts)
-    seconds = num_bases * each * seconds_per_product(plan, block * batch)
-    values = numbers.rank * (torch.Size(f.x_shape).numel() + torch.Size(f.h_shape).numel())
-    return "\n".join(
+    num_products = num_bases * cost.num_products
+    seconds = num_products * cost.seconds * (BATCH_OVERHEAD if together > 1 else 1.0)
+    memory = together * graph_bytes(f, x) + cost.krylov_bytes
+    text = "\n".join(
         (
             "plan",
             f"  figures   {', '.join(names)}",
-            f"  bases     at most {num_bases:,} of rank {numbers.rank}: about {num_bases * each:,} Jacobian products,"
+            f"  bases     at most {num_bases:,} of rank {numbers.rank}: about {num_products:,} Jacobian products"
+            f" ({plan.jvp_engine} / {plan.vjp_engine}, {plan.chunk} at a time), {counted(together, 'sample')} together,"
             f" {duration(seconds)}; pictures come on top",
+            f"  memory    {size(memory)} for graphs and Krylov bases",
             f"  writes    {counted(len(names), 'CSV file')}, pictures and analysis.html to {out};"
-            f" bases in its bank, up to {size(4 * values * num_bases)}",
+            f" bases in its bank, up to {size(4 * numbers.rank * sum(dims) * num_bases)}",
         )
     )
+    return Planned(plan, batch, text)

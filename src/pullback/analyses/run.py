@@ -14,6 +14,7 @@ import pullback
 from pullback.analyses.catalogue import chosen, load_figure, most_bases
 from pullback.analyses.context import Context
 from pullback.analyses.page import write_page
+from pullback.analyses.plan import Planned
 from pullback.analyses.record import write_csv
 from pullback.analyses.sizes import SIZES, Size, SizeName
 from pullback.analyses.texts import check_prompts, text_conditions
@@ -39,6 +40,7 @@ def analyze(
     bank: Path | None = None,
     siblings: Path | None = None,
     prompts: Sequence[str] = (),
+    how: Planned | None = None,
     progress: Report = silent,
 ) -> Path:
     """Computes figures into ``out`` and draws the page; a run that was killed goes on where it stopped.
@@ -51,6 +53,7 @@ def analyze(
         seed: Of the run.
         bank: Folder that keeps bases, ``out/bank`` by default.
         siblings: Folder of models ``few-*`` and ``many-*``, for the figure `complexity`; `siblings_of` by default.
+        how: The run computes, as `planned`; measured at its first latents if None.
         prompts: Three or more texts, for the figure `prompts`, which has to be named in ``only``.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -74,6 +77,8 @@ def analyze(
         siblings=siblings,
         prompts=tuple(prompts),
         progress=progress,
+        batch=how.batch if how else 0,
+        how=how.plan if how else None,
     )
     check_prompts(model, prompts, names)
     record = read_record(out)

@@ -35,11 +35,13 @@ class Banked:
         bases: One a latent.
         num_products: Products of those that were computed; the others cost nothing.
         num_found: How many came out of the bank.
+        batch: Latents that were computed together in the end: fewer than were asked for once memory had run out.
     """
 
     bases: Sequence[TangentBasis]
     num_products: int
     num_found: int
+    batch: int
 
 
 def units_of(model: Model, f: NetworkFeatureMap, settings: Settings, *, cond: object = None) -> list[Unit]:
@@ -115,7 +117,7 @@ def banked_bases(
             num_products += basis.products.total
             missing = missing[batch:]
             progress(STAGE, len(found), len(units))
-    return Banked([found[i] for i in range(len(units))], num_products, num_found)
+    return Banked([found[i] for i in range(len(units))], num_products, num_found, batch)
 
 
 def _found(bank: Bank, units: Sequence[Unit], f: NetworkFeatureMap) -> dict[int, TangentBasis]:

@@ -20,7 +20,8 @@ from pullback.bank.bases import unit_of
 from pullback.directions import Direction, global_directions
 from pullback.edit import typical_distance
 from pullback.errors import MismatchError, OptionError, RankError, ShapeError
-from pullback.geometry import JacobianAt, Plan, TangentBasis, measure_plan
+from pullback.geometry import JacobianAt, Plan, TangentBasis
+from pullback.geometry.batching import fitting_batch, plan_and_batch
 from pullback.measure.compare import Angles, Response, angles_between, own_response, responses
 from pullback.measure.lacking import Drawn
 from pullback.models import NetworkFeatureMap
@@ -83,7 +84,7 @@ def compare(
     seed: int = 0,
     num_steps: int = 20,
     tol: float = 1e-3,
-    batch: int = 8,
+    batch: int | None = None,
     plan: Plan | None = None,
     bank: str | Path | None = None,
     with_pictures: bool = True,
@@ -108,7 +109,7 @@ def compare(
         seed: First seed of the latents.
         num_steps: DDIM steps of a whole walk.
         tol: Largest residual of a basis.
-        batch: Latents whose bases are computed together.
+        batch: Latents whose bases are computed together; as many as fill the device and fit into its memory if None.
         plan: How products are computed; measured on the first model if None.
         bank: Folder that keeps the bases.
         with_pictures: Whether directions are drawn.
@@ -129,7 +130,9 @@ def compare(
         maps = [model.feature_map(t_fraction=t_fraction, layer=layer, pool=pool) for model in (a, b)]
         for f in maps:
             check_rank(f, rank)
-        plan = plan or measure_plan(maps[0], x[:batch], rank=rank)
+        if plan is None:
+            plan, batch = plan_and_batch(maps[0], x, rank=rank, most=batch)
+        batch = batch or fitting_batch(maps[0], x, rank=rank)
         plan = plan if bank is None else open_bank(Path(bank), plan, batch=batch)[1]
         work = _Work(x, rank, tol, batch, plan, None if bank is None else Path(bank), f"t/T {t_fraction:g}", progress)
         walk = max(1, round(num_steps * t_fraction)) if with_pictures else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from pullback.api.portrait import is_portraits
 from pullback.api.settings import PageSettings, Settings
 from pullback.api.work import Prices, Work, measure_prices
 from pullback.edit.batches import picture_precision
-from pullback.geometry import Plan, measure_plan
+from pullback.geometry import Plan
 from pullback.geometry.autotune import timed_plan
+from pullback.geometry.batching import fitting_batch, most_on, plan_and_batch
 from pullback.geometry.cost import (
     GUARD,
     best_block,
@@ -50,6 +51,8 @@ class Forecast:
 
     Attributes:
         plan: How products will be computed.
+        batch: Samples whose bases will be computed together.
+        block: Directions of a sample in a step of Lanczos; 0 where all of J is computed.
         precision: How pictures will be made.
         num_products: Jacobian products, all samples together.
         num_pictures: Pictures to render, unedited ones included.
@@ -67,6 +70,8 @@ class Forecast:
     """
 
     plan: Plan
+    batch: int
+    block: int
     precision: Precision
     num_products: int
     num_pictures: int
@@ -104,6 +109,9 @@ class Forecast:
             "jvp": self.plan.jvp_engine,
             "vjp": self.plan.vjp_engine,
             "chunk": self.plan.chunk,
+            "batch": self.batch,
+            "block": self.block,
+            "precision of products": self.plan.dtype,
             "precision of pictures": self.precision.name,
         }
 
@@ -135,70 +143,87 @@ def forecast(
     """
     f = model.feature_map(t_fraction=settings.t_fraction, layer=settings.layer, pool=settings.pool, cond=cond)
     check_rank(f, settings.rank)
-    seeds = settings.discovery_seeds[: settings.batch]
+    seeds = settings.discovery_seeds[: settings.batch or most_on(model.device)]
     x = model.sample_latent(t_fraction=settings.t_fraction, seeds=seeds, num_steps=1, cond=cond)
     generator = torch.Generator().manual_seed(settings.seed)
     kept = plan_of_bank(bank)
-    now = (
-        timed_plan(f, x, kept, generator=generator)
-        if kept
-        else measure_plan(f, x, rank=settings.rank, generator=generator)
-    )
-    plan = kept or now
+    if kept:
+        batch = settings.batch or fitting_batch(f, x, rank=settings.rank)
+        now = timed_plan(f, x[:batch], kept, generator=generator)
+    else:
+        now, batch = plan_and_batch(f, x, rank=settings.rank, most=settings.batch, generator=generator)
+    plan, x, settings = kept or now, x[:batch], replace(settings, batch=batch)
     precision, seconds_per_row, seconds_own = _fastest_precision(model, x, f.t or 0, page, cond)
     peak_bytes = _memory_so_far(model)  # before anything that grows with the rank
     num_samples = settings.num_samples + settings.num_held_out
-    each, per_product, krylov_bytes = _products(
-        settings, (plan, now), math.prod(f.x_shape), math.prod(f.h_shape), like=x
-    )
-    overhead = BATCH_OVERHEAD if settings.batch > 1 else 1.0
+    dims = math.prod(f.x_shape), math.prod(f.h_shape)
+    cost = basis_cost((plan, now), dims, rank=settings.rank, num_samples=min(batch, num_samples), like=x)
+    overhead = BATCH_OVERHEAD if batch > 1 else 1.0
     num_pictures = num_samples + page.num_frames
     steps = picture_steps(settings.num_steps, model.schedule.fraction(f.t or 0))
-    values = settings.rank * (math.prod(f.x_shape) + math.prod(f.h_shape))
+    values = settings.rank * sum(dims)
     prices = measure_prices(
-        model, x, f.t or 0, rows=seconds_own, products=per_product, num_stops=page.num_stops, cond=cond
+        model, x, f.t or 0, rows=seconds_own, products=cost.seconds, num_stops=page.num_stops, cond=cond
     )
     return Forecast(
         plan=plan,
+        batch=batch,
+        block=cost.block,
         precision=precision,
-        num_products=each * num_samples,
+        num_products=cost.num_products * num_samples,
         num_pictures=num_pictures,
-        seconds_bases=each * num_samples * per_product * overhead,
+        seconds_bases=cost.num_products * num_samples * cost.seconds * overhead,
         seconds_pictures=num_pictures * (steps + NUM_NOISES) * seconds_per_row,
         samples=walking(num_samples, settings, model.schedule),
-        names=naming(settings, page, products_each=each, is_portraits=is_portraits(model)),
-        compared=comparing(settings, rivals, model.schedule, products_each=each) if rivals else Work(),
+        names=naming(settings, page, products_each=cost.num_products, is_portraits=is_portraits(model)),
+        compared=comparing(settings, rivals, model.schedule, products_each=cost.num_products) if rivals else Work(),
         prices=prices,
         peak_bytes=peak_bytes,
-        krylov_bytes=krylov_bytes,
+        krylov_bytes=cost.krylov_bytes,
         file_bytes=4 * settings.rank * math.prod(f.h_shape) + num_pictures * BYTES_PER_FRAME * 4 // 3,
         bank_bytes=4 * values * num_samples,
         is_of_bank=kept is not None,
     )
 
 
-def _products(
-    settings: Settings, plans: tuple[Plan, Plan], dim_x: int, dim_h: int, *, like: torch.Tensor
-) -> tuple[int, float, int]:
-    """Products of one sample's basis, seconds of one with the algebra around it, and bytes of the Krylov bases.
+@dataclass(frozen=True)
+class BasisCost:
+    """Cost of one sample's basis.
 
-    Of the two plans the first decides the width of a block, the second tells what products take here. A small feature
-    is computed whole, by reverse products.
+    Attributes:
+        num_products: Of it.
+        seconds: Of a product, with its share of the algebra.
+        krylov_bytes: Of the Krylov bases of a whole batch.
+        block: Directions a step; 0 where all of J is computed.
+    """
+
+    num_products: int
+    seconds: float
+    krylov_bytes: int
+    block: int
+
+
+def basis_cost(
+    plans: tuple[Plan, Plan], dims: tuple[int, int], *, rank: int, num_samples: int, like: torch.Tensor
+) -> BasisCost:
+    """What a basis takes in a batch of samples; a small feature is computed whole, by reverse products.
+
+    Args:
+        plans: The one that decides the width of a block, and the one that tells what products take here.
+        dims: Dimensions of x and h.
+        rank: Of the basis.
+        num_samples: Of a batch.
+        like: Gives dtype and device.
     """
     plan, now = plans
-    if is_cheaper_whole(dim_h, settings.rank):
-        return dim_h, now.seconds_per_vjp or 0.0, 0
-    guarded = settings.rank + GUARD
-    block = best_block(plan, settings.batch, guarded)
-    algebra = seconds_of_algebra(settings.batch, (dim_x, dim_h), guarded=guarded, block=block, like=like)
-    num_bytes = expected_krylov_bytes(
-        min(settings.batch, settings.num_samples + settings.num_held_out),
-        (dim_x, dim_h),
-        guarded=guarded,
-        block=block,
-        like=like,
-    )
-    return expected_products(guarded, block), seconds_per_product(now, block * settings.batch) + algebra, num_bytes
+    if is_cheaper_whole(dims[1], rank):
+        return BasisCost(dims[1], now.seconds_per_vjp or seconds_per_product(now, now.chunk), 0, 0)
+    guarded = rank + GUARD
+    block = best_block(plan, num_samples, guarded)
+    algebra = seconds_of_algebra(num_samples, dims, guarded=guarded, block=block, like=like)
+    num_bytes = expected_krylov_bytes(num_samples, dims, guarded=guarded, block=block, like=like)
+    seconds = seconds_per_product(now, block * num_samples) + algebra
+    return BasisCost(expected_products(guarded, block), seconds, num_bytes, block)
 
 
 def _fastest_precision(

@@ -16,7 +16,8 @@ from pullback.api.settings import Report, Settings, silent
 from pullback.directions import global_directions, with_agreement
 from pullback.edit import typical_distance
 from pullback.errors import RankError
-from pullback.geometry import Plan, measure_plan
+from pullback.geometry import Plan
+from pullback.geometry.batching import fitting_batch, plan_and_batch
 from pullback.measure.report_data import Stage
 from pullback.models import NetworkFeatureMap
 from pullback.types import Pool
@@ -34,7 +35,7 @@ def discover(
     seed: int = 0,
     num_steps: int = 20,
     tol: float = 1e-3,
-    batch: int = 8,
+    batch: int | None = None,
     cond: Any = None,
     plan: Plan | None = None,
     bank: str | Path | None = None,
@@ -56,7 +57,7 @@ def discover(
         seed: Of the run.
         num_steps: DDIM steps of a whole walk from noise to picture.
         tol: Largest residual of a local basis.
-        batch: Samples whose bases are computed together.
+        batch: Samples whose bases are computed together; as many as fill the device and fit into its memory if None.
         cond: Condition, such as ``model.cond(prompt="a cat")``.
         plan: How products are computed; measured if None. A bank that was begun with a plan keeps to it.
         bank: Folder that keeps local bases: what is there of exactly these latents is not computed again.
@@ -79,7 +80,7 @@ def discover(
     )
     distance = typical_distance(f, latents)
     clock.lap("samples")
-    plan = plan_of_bank(bank) or plan or measure_plan(f, latents[:batch], rank=rank)
+    plan, batch = _how(f, latents, settings, plan_of_bank(bank) or plan)
     generator = torch.Generator().manual_seed(seed)
     banked = banked_bases(
         f,
@@ -101,11 +102,18 @@ def discover(
         held_out_bases=tuple(others),
         latents=latents,
         held_out=held_out,
-        settings=settings,
+        settings=replace(settings, batch=banked.batch),
         origin=f.origin,
         distance=distance,
         stages=tuple(clock.stages),
     )
+
+
+def _how(f: NetworkFeatureMap, x: torch.Tensor, settings: Settings, plan: Plan | None) -> tuple[Plan, int]:
+    """The plan, measured unless there is one, and how many samples are computed together."""
+    if plan is None:
+        return plan_and_batch(f, x, rank=settings.rank, most=settings.batch)
+    return plan, settings.batch or fitting_batch(f, x, rank=settings.rank)
 
 
 def check_rank(f: NetworkFeatureMap, rank: int) -> None:

@@ -35,7 +35,7 @@ class Settings:
         seed: Of the run; other seeds give other samples.
         num_steps: DDIM steps of a whole walk from noise to picture.
         tol: Largest residual of a local basis, relative to s_1.
-        batch: Samples whose bases are computed together.
+        batch: Samples whose bases are computed together; None for as many as fill the device and fit into its memory.
 
     Raises:
         OptionError: If a value has no meaning.
@@ -55,14 +55,14 @@ class Settings:
     seed: int = 0
     num_steps: int = 20
     tol: float = 1e-3
-    batch: int = 8
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         _at_least("samples", self.num_samples, 2, "a direction is what samples share")
         _at_least("held-out samples", self.num_held_out, 1, "agreement needs a sample that took no part")
         _at_least("rank", self.rank, 1, "24 is the default")
         _at_least("steps", self.num_steps, 1, "20 is the default")
-        _at_least("batch", self.batch, 1, "8 suits small models")
+        _at_least("batch", 1 if self.batch is None else self.batch, 1, "None takes as many as fit")
         _at_least("seed", self.seed, 0, "any whole number will do")
         if max(self.num_samples, self.num_held_out) > HELD_OUT_OFFSET:
             raise OptionError(

@@ -27,7 +27,7 @@ def run_analyze(options: Analyze) -> None:
     prompts = [text.strip() for text in options.prompts.split(";") if text.strip()]
     size: SizeName = "quick" if options.quick else "paper" if options.paper else "default"
 
-    from pullback.analyses.plan import plan_text
+    from pullback.analyses.plan import planned
     from pullback.analyses.run import analyze, ready, siblings_of
     from pullback.analyses.texts import check_prompts
 
@@ -35,7 +35,8 @@ def run_analyze(options: Analyze) -> None:
     siblings = Path(options.siblings) if options.siblings else siblings_of(model)
     names = chosen(only, ready=ready(siblings=siblings))
     check_prompts(model, prompts, names)
-    log(plan_text(model, names, SIZES[size], options.out, num_prompts=len(prompts)))
+    how = planned(model, names, SIZES[size], options.out, num_prompts=len(prompts))
+    log(how.text)
     with Bars() as progress:
         page = analyze(
             model,
@@ -46,6 +47,7 @@ def run_analyze(options: Analyze) -> None:
             prompts=prompts,
             bank=Path(options.bank) if options.bank else None,
             siblings=siblings,
+            how=how,
             progress=progress,
         )
     out(str(page))

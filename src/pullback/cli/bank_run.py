@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pullback.cli.bank_options import BankRun
+from pullback.cli.bank_plan import plan_text
 from pullback.cli.loading import device_of, release_memory, use_threads
 from pullback.cli.terminal import Bars, hint, log, out
 from pullback.errors import MismatchError, OptionError
@@ -184,29 +185,6 @@ def ray_settings(options: BankRun) -> RaySettings:
         num_workers=options.workers,
         gpus_per_worker=gpus_for(options.device),
         retries=options.retries,
-    )
-
-
-def plan_text(bank: Bank, work: BasisWork) -> str:
-    """Returns what is going to be computed, and how large it will be."""
-    from pullback.bank.request import dims_of
-    from pullback.measure.report_text import size
-
-    request, settings = work.request, bank.settings
-    dim_h, dim_x = dims_of(work)
-    item = 8 if request.dtype == "float64" else 4
-    each = settings.storage.bytes_per_unit(rank=request.rank, dim_h=dim_h, dim_x=dim_x, item=item)
-    shares = ", ".join(f"{t:g}" for t in request.t_fractions)
-    return "\n".join(
-        (
-            "plan",
-            f"  units     {request.num_units:,}: {request.num_samples:,} samples at t/T {shares}, rank {request.rank}",
-            f"  feature   {request.layer or 'innermost block'}, pool {request.pool}: D = {dim_h:,}, N = {dim_x:,}",
-            f"  keeps     u {settings.storage.u}, v {settings.storage.v}: {size(each)} a unit, "
-            f"{size(each * request.num_units)} in all, {settings.shard_size} units a file",
-            f"  products  {settings.plan or 'not measured'}, {settings.group} at a time (run.json)",
-            f"  writes    {bank.folder}",
-        )
     )
 
 

@@ -54,6 +54,7 @@ def run_discover(options: Discover) -> None:
             seed=settings.seed,
             cond=cond,
             plan=expected.plan,
+            batch=expected.batch,
             bank=bank_of(options),
             progress=progress,
         )
@@ -166,11 +167,12 @@ def plan_text(options: Discover, settings: Settings, expected: Any) -> str:
     samples = f"{settings.num_samples} samples + {settings.num_held_out} held out"
     engines = f"{expected.plan.jvp_engine} / {expected.plan.vjp_engine}, {expected.plan.chunk} at a time"
     engines += ", as its bank was begun" if expected.is_of_bank else ""
+    steps = f"{counted(expected.block, 'direction')} a step" if expected.block else "all of J"
     rivals = f"with rivals on {options.compare} samples: {work_text(expected, 'compared')}"
     lines = (
         f"samples   {samples}: {work_text(expected, 'samples')}",
         f"bases     rank {settings.rank}: about {expected.num_products:,} Jacobian products"
-        f" ({engines}), {duration(expected.seconds_bases)}",
+        f" ({engines}), {counted(expected.batch, 'sample')} together, {steps}, {duration(expected.seconds_bases)}",
         f"pictures  {expected.num_pictures:,} ({expected.precision.name} precision),"
         f" {duration(expected.seconds_pictures)}",
         f"names     {work_text(expected, 'names')}",

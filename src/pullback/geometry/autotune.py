@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pullback.errors import ModelError
+from pullback.errors import ModelError, NoMemoryError
 from pullback.geometry.cost import BLOCKS, GUARD, expected_products, timed
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import generator_or_fixed, randn
@@ -52,6 +52,7 @@ def measure_plan(
 
     Raises:
         ModelError: If no engine can differentiate the map.
+        NoMemoryError: If every exact engine wants too much memory for one direction of these samples.
     """
     generator = generator_or_fixed(generator)
     jac = JacobianAt(f, x)
@@ -131,13 +132,15 @@ def plan_for(f: FeatureMap, x: Tensor, *, rank: int) -> Plan:
 
 
 def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> E:
-    """The fastest engine of the first tier in which one works."""
-    reason = ""
+    """The fastest engine of the first tier in which one works; one that wants too much memory is one that failed."""
+    reason, lack = "", None
     for tier in tiers:
         times: dict[E, float] = {}
         for engine in tier:
             try:
                 times[engine] = seconds(engine)
+            except NoMemoryError as error:
+                lack, reason = error.with_traceback(None), f"{engine} wants too much memory"
             except (ModelError, NotImplementedError, RuntimeError) as error:
                 reason = f"{engine} failed: {str(error).splitlines()[0]}"
         if times:
@@ -145,6 +148,8 @@ def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> E:
             if reason and best not in ("vmap", "loop"):
                 warnings.warn(f"products use {best}, since {reason}", stacklevel=3)
             return best
+        if lack is not None:  # fewer samples at a time would do, which is better than an engine that is not exact
+            raise lack
     raise ModelError(
         wanted="f must be differentiable in x",
         got=reason,

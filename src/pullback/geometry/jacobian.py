@@ -193,6 +193,12 @@ class JacobianAt:
         part._counts, part._plans = [self._counts[i] for i in samples], self._plans
         return part
 
+    def by(self, plan: Plan) -> JacobianAt:
+        """The same Jacobian by another plan, on the same counter."""
+        other = JacobianAt(self.f, self.x, plan=plan)
+        other._counts = self._counts
+        return other
+
     def _in_chunks(
         self, engine: Callable[[Point, Tensor], Tensor], rows: Tensor, shape: tuple[int, ...], dim_out: int
     ) -> Tensor:

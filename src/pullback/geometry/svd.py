@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 
-from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError, RankError
+from pullback.errors import ModelError, NotConvergedError, NotConvergedWarning, OptionError, RankError
 from pullback.geometry.cost import best_block
 from pullback.geometry.exact import dense_triplets
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.lanczos import Goal, lanczos
-from pullback.geometry.linalg import generator_or_fixed, precision
-from pullback.geometry.plan import Products
+from pullback.geometry.linalg import generator_or_fixed, precision, small
+from pullback.geometry.plan import JvpEngine, Plan, Products
 from pullback.geometry.power import power_iteration
 from pullback.geometry.tangent import TangentBasis, signs
-from pullback.geometry.triplets import Triplets
+from pullback.geometry.triplets import Triplets, relative
 
 Method = Literal["lanczos", "power", "pooled", "dense"]
+EXACT: tuple[JvpEngine, ...] = ("double_backward", "vmap")
+"""Engines that check what finite differences have found."""
 
 
 def top_singular(
@@ -38,7 +41,7 @@ def top_singular(
 
     * ``"lanczos"``: block Golub-Kahan-Lanczos, see `lanczos`.
     * ``"power"``: the published subspace iteration (2307.12868) with its published settings, see `power_iteration`.
-    * ``"pooled"``: D reverse passes and a dense SVD: exact, and the fastest for a pooled h.
+    * ``"pooled"``: D reverse passes and a dense SVD: exact; the fastest where D is small, see `is_cheaper_whole`.
     * ``"dense"``: min(D, N) products of the cheaper kind and a dense SVD.
 
     Args:
@@ -53,7 +56,8 @@ def top_singular(
         max_products: Budget of Lanczos for each sample, apart from probes, ``200 + 40 (rank + guard)`` by default. It
             always takes the two or three blocks without which there would be no ``rank + guard`` triplets.
         generator: For starting vectors and probes; a fixed seed by default.
-        verify: Whether Lanczos probes for a larger singular value outside its answer (15 products a sample).
+        verify: Whether Lanczos probes for a larger singular value outside its answer (15 products a sample), and what
+            finite differences found is checked by exact products (2k); without those it is not called verified.
         strict: Whether too large a residual is an error rather than a warning.
 
     Returns:
@@ -86,6 +90,8 @@ def top_singular(
             found = power_iteration(jac, rank, generator=generator)
         else:
             found = dense_triplets(jac, by_rows=method == "pooled" or jac.dim_h <= jac.dim_x)
+        if jac.plan.jvp_engine == "finite_difference" and verify and guarded:
+            found = _checked(jac, found, rank, tol)
     spent = tuple(now - then for now, then in zip(jac.products_each, before, strict=True))
     basis = _basis(jac, found, rank, method, spent)
     if method != "power":
@@ -98,6 +104,26 @@ def _noise(jac: JacobianAt) -> float:
     eps = 2.0**-11 if jac.plan.dtype == "tf32" else torch.finfo(jac.dtype).eps
     is_exact = jac.plan.jvp_engine != "finite_difference"
     return min(100 * eps, eps**0.5) if is_exact else eps**0.5
+
+
+def _checked(jac: JacobianAt, found: Triplets, rank: int, tol: float) -> Triplets:
+    """An answer of finite differences with the residuals of exact products, 2k of them; unverified if there are none.
+
+    Quantised weights have no exact Jv: their J^T u is exact, but a residual of that side alone proves nothing.
+    """
+    u, s, v = found.u[:, :rank], found.s[:, :rank].to(found.u)[..., None], found.v[:, :rank]
+    for engine in EXACT:
+        exact = jac.by(Plan.fixed(engine, jac.plan.vjp_engine, chunk=jac.plan.chunk))
+        try:
+            errors = exact.jvp_flat(v) - s * u, exact.vjp_flat(u) - s * v
+        except (ModelError, NotImplementedError, RuntimeError):
+            continue
+        sizes = (small(torch.linalg.vector_norm(error, dim=-1)) for error in errors)
+        residual = found.residual.clone()
+        residual[:, :rank] = relative(torch.maximum(*sizes), found.s[:, :rank])
+        is_small = (residual[:, :rank] <= tol).all(-1)
+        return replace(found, residual=residual, is_verified=found.is_verified & is_small)
+    return replace(found, is_verified=torch.zeros_like(found.is_verified))
 
 
 def _nothing(jac: JacobianAt) -> Triplets:
