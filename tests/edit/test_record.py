@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from pullback.directions import Direction, Rectangle
-from pullback.edit import EditOptions, compose, composed_move, edit, edit_folder, record_edit, replay_edit
-from pullback.errors import FileFormatError, MismatchError, NumericalError, OptionError
+from pullback.edit import EditOptions, compose, composed_move, edit, edit_folder, record_edit, record_file, replay_edit
+from pullback.errors import FileFormatError, MismatchError, NumericalError, OptionError, ShapeError
 from pullback.models import toy_denoiser
 
 T = 600
@@ -37,6 +37,7 @@ OPTIONS = {
     "normalised": {"normalise": "edited"},
     "boosted": {"boost_share": 0.5, "boost_seed": 7},
     "masked": {"mask_in": "x0"},
+    "multistep": {"solver": "multistep", "num_steps": 3},
 }
 
 
@@ -50,11 +51,11 @@ def test_any_frame_is_replayed_bit_for_bit(den, f, tmp_path, kind, space):
         tmp_path, den, x, direction(f, space=space), [-1, 0, 2], f=f, options=options, mask=mask, distance=5.0
     )
     whole = replay_edit(tmp_path, den)
-    assert torch.equal(whole.edited.x0, done.x0)
+    assert torch.equal(whole.x0, done.x0)
     assert whole.is_exact == (True, True, True)
     last = replay_edit(tmp_path, den, frames=[2])
-    assert torch.equal(last.edited.x0[0], done.x0[2])
-    assert (last.is_exact, last.edited.scale) == ((True,), (2.0,))
+    assert torch.equal(last.x0[0], done.x0[2])
+    assert (last.is_exact, last.scale, last.way) == ((True,), (2.0,), "edit")
 
 
 def test_it_is_the_edit_that_was_asked_for(den, f, tmp_path):
@@ -77,7 +78,7 @@ def test_a_composed_row_is_replayed_as_one_direction(den, f, tmp_path):
     assert torch.allclose(done.x0[1], made.x0[1, 1], atol=1e-4)
     again = replay_edit(tmp_path, den)
     assert again.is_exact == (True, True)
-    assert torch.equal(again.edited.x0, done.x0)
+    assert torch.equal(again.x0, done.x0)
     with pytest.raises(NumericalError, match=r"a row of scales that moves x; got \(0\.0, 0\.0\)"):
         composed_move(dataclasses.replace(made, scales=((0.0, 0.0),)), 0, f=f)
 
@@ -102,6 +103,13 @@ def test_damaged_records_are_refused(den, f, tmp_path):
         {**good, "options": {"magic": 1}},
         {**good, "direction": {}},
         {**good, "tensors": "0"},
+        {**good, "way": "magic"},
+        {**good, "way": "composition"},
+        {**good, "notes": {"model": 3}},
+        {**good, "options": {**good["options"], "num_steps": "2"}},
+        {**good, "options": {**good["options"], "allow_mismatch": 1}},
+        {**good, "direction": {**good["direction"], "space": "Y"}},
+        {**good, "origin": {}},
         [],
     ):
         path.write_text(json.dumps(damage))
@@ -114,6 +122,72 @@ def test_damaged_records_are_refused(den, f, tmp_path):
     assert replay_edit(tmp_path, den).is_exact == (False, False)
     with pytest.raises(OptionError, match=r"frames from 0 to 1; got \[2\]; count them from 0"):
         replay_edit(tmp_path, den, frames=[2])
+
+
+def test_a_record_of_before_there_were_ways_is_an_edit(den, f, tmp_path):
+    done = record_edit(tmp_path, den, den.draw([3])[0], direction(f), [1], f=f, options=STEPS, distance=5.0)
+    path = tmp_path / "edit.json"
+    record = json.loads(path.read_text())
+    assert record.pop("way") == "edit"
+    for name in ("solver", "allow_mismatch"):
+        del record["options"][name]
+    path.write_text(json.dumps(record))
+    again = replay_edit(tmp_path, den)
+    assert (again.is_exact, again.way) == ((True,), "edit")
+    assert torch.equal(again.x0, done.x0)
+
+
+def test_notes_are_kept_and_compared_with_nothing(den, f, tmp_path):
+    how = {"f": f, "options": STEPS, "distance": 5.0, "notes": {"model": "nowhere"}}
+    record_edit(tmp_path, den, den.draw([3])[0], direction(f), [1], **how)
+    assert json.loads((tmp_path / "edit.json").read_text())["notes"] == {"model": "nowhere"}
+    assert replay_edit(tmp_path, den).is_exact == (True,)
+
+
+def test_an_edit_in_spite_of_a_mismatch_is_replayed_in_spite_of_it(den, f, tmp_path):
+    x, foreign = den.draw([3])[0], direction(toy_denoiser(seed=1).feature_map(t=T))
+    with pytest.raises(MismatchError, match="weights"):
+        record_edit(tmp_path, den, x, foreign, [1], f=f, options=STEPS, distance=5.0)
+    assert not (tmp_path / "edit.json").exists()
+    options = dataclasses.replace(STEPS, allow_mismatch=True)
+    record_edit(tmp_path, den, x, foreign, [1], f=f, options=options, distance=5.0)
+    assert replay_edit(tmp_path, den).is_exact == (True,)
+
+
+def test_another_precision_is_refused(den, f, tmp_path):
+    record_edit(tmp_path, den, den.draw([3])[0], direction(f), [1], f=f, options=STEPS, distance=5.0)
+    with pytest.raises(MismatchError, match=r"a model in torch\.float32; got torch\.float64; load it in the precision"):
+        replay_edit(tmp_path, toy_denoiser(dtype=torch.float64))
+
+
+def test_a_record_that_cannot_be_written_leaves_the_old_one(den, f, tmp_path, monkeypatch):
+    x = den.draw([3])[0]
+    old = record_edit(tmp_path, den, x, direction(f), [1], f=f, options=STEPS, distance=5.0)
+
+    def is_full(*args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record_file, "write_json", is_full)
+        with pytest.raises(OSError, match="No space left"):
+            record_edit(tmp_path, den, x, direction(f), [2], f=f, options=STEPS, distance=5.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edit.json", "edit.safetensors"]
+    again = replay_edit(tmp_path, den)
+    assert (again.is_exact, again.scale) == ((True,), (1.0,))
+    assert torch.equal(again.x0, old.x0)
+
+
+def test_a_latent_in_another_layout_is_replayed_bit_for_bit(den, f, tmp_path):
+    x = den.draw([3]).contiguous(memory_format=torch.channels_last)[0]  # as an inverted picture may lie
+    assert not x.is_contiguous()
+    guided = dataclasses.replace(STEPS, method="x_guidance", guidance_iterations=16, normalise="edited")
+    record_edit(tmp_path, den, x, direction(f), [-1, 1], f=f, options=guided, distance=5.0)
+    assert replay_edit(tmp_path, den).is_exact == (True, True)
+
+
+def test_a_batch_of_latents_is_refused(den, f, tmp_path):
+    with pytest.raises(ShapeError, match=r"one latent of shape \(3, 8, 8\); got \(2, 3, 8, 8\); a record is of one"):
+        record_edit(tmp_path, den, den.draw([3, 4]), direction(f), [1], f=f, options=STEPS, distance=5.0)
 
 
 def pictures(folder, num=2):
@@ -145,8 +219,9 @@ def test_a_folder_of_pictures(den, f, tmp_path):
             "frame_01.png",
         ]
         again = replay_edit(each.folder, den)
+        assert again.is_exact == (True, True)
         frame = np.asarray(Image.open(each.folder / "frame_01.png"))
-        assert np.array_equal(frame, den.to_image(again.edited.x0)[1])
+        assert np.array_equal(frame, den.to_image(again.x0)[1])
         assert each.change > 0
         assert each.is_lost == (each.round_trip > each.change)
 
@@ -181,6 +256,10 @@ def test_frames_of_another_edit_are_not_passed_off_as_this_one(den, f, tmp_path)
         assert found.problem == f"the same edit; got another {name}; write to another folder"
         assert found.folder is None
     assert (out / "face0.png" / "edit.json").read_bytes() == kept
+    record = json.loads(kept)
+    del record["way"], record["options"]["solver"], record["options"]["allow_mismatch"]  # as older versions wrote it
+    (out / "face0.png" / "edit.json").write_text(json.dumps(record))
+    assert again(direction(f), [1]).problem == ""
     (out / "face0.png" / "edit.json").write_text("{")
     assert again(direction(f), [1]).problem.startswith("FileFormatError")
 

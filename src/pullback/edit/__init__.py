@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from pullback.edit.masked import masked_vectors as masked_vectors
     from pullback.edit.presets import Preset as Preset
     from pullback.edit.presets import preset as preset
-    from pullback.edit.record import EditOptions as EditOptions
-    from pullback.edit.record import Replay as Replay
+    from pullback.edit.recipe import EditOptions as EditOptions
+    from pullback.edit.record import record_composition as record_composition
     from pullback.edit.record import record_edit as record_edit
-    from pullback.edit.record import replay_edit as replay_edit
+    from pullback.edit.record import record_injection as record_injection
+    from pullback.edit.record import record_window as record_window
+    from pullback.edit.replay import Replay as Replay
+    from pullback.edit.replay import replay_edit as replay_edit
     from pullback.edit.scale import Calibration as Calibration
     from pullback.edit.scale import UsableRange as UsableRange
     from pullback.edit.scale import calibrate as calibrate
@@ -44,13 +47,13 @@ _HOMES = {
     "Boost": "window",
     "Calibration": "scale",
     "Composed": "composition",
-    "EditOptions": "record",
+    "EditOptions": "recipe",
     "Edited": "apply",
     "FolderEdit": "folder",
     "Injected": "injection",
     "PRESETS": "steps",
     "Preset": "presets",
-    "Replay": "record",
+    "Replay": "replay",
     "UsableRange": "scale",
     "Window": "window",
     "XGuidance": "steps",
@@ -70,8 +73,11 @@ _HOMES = {
     "one_step": "steps",
     "orthogonalised": "composition",
     "preset": "presets",
+    "record_composition": "record",
     "record_edit": "record",
-    "replay_edit": "record",
+    "record_injection": "record",
+    "record_window": "record",
+    "replay_edit": "replay",
     "typical_distance": "scale",
     "usable_range": "scale",
     "vectors_at": "vectors",

@@ -1,7 +1,6 @@
 """The same edit on every picture of a folder."""
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,13 @@ from torch import Tensor
 
 from pullback.directions.masks import Mask, mask_at
 from pullback.directions.types import Direction
-from pullback.edit.record import EditOptions, asked, record_edit
-from pullback.edit.record_file import RECORD, TENSORS, read_record
+from pullback.edit.recipe import EditOptions, Recipe, recipe_of, tensors_of, told
+from pullback.edit.record import record_edit
+from pullback.edit.record_file import RECORD, read_record
+from pullback.edit.replay import model_told
 from pullback.edit.scale import typical_distance
 from pullback.errors import MismatchError, OptionError, PullbackError
-from pullback.files import read_safetensors, write_atomic
+from pullback.files import write_atomic
 from pullback.models import Denoiser, NetworkFeatureMap, denoise, invert
 from pullback.models.ddim import FIXED_POINT_ITERATIONS
 
@@ -119,20 +120,24 @@ def _other_edit(
 ) -> str:
     """Return what is wrong with the record that lies there, nothing if it is of this very edit."""
     try:
-        record, (tensors, _) = read_record(target), read_safetensors(target / TENSORS, must_have_digest=True)
+        record, tensors = read_record(target)
+        found = recipe_of(target, record, tensors)
     except (PullbackError, OSError) as error:
         return f"{type(error).__name__}: {error}"
-    wanted = json.loads(json.dumps(asked(direction, scale, f=f, options=options, cond=cond)))
-    names = [name for name, value in wanted.items() if record[name] != value]
-    given = {"vector": direction.vector, "mask": None if mask is None else mask_at(mask, den.x_shape)}
-    names += [name for name, value in given.items() if not _are_equal(tensors.get(name), value)]
+    where = None if mask is None else mask_at(mask, den.x_shape)
+    wanted = Recipe(found.x, (direction,), tuple(map(float, scale)), options, mask=where)
+    pairs = (({**record, **told(found)}, {**model_told(f, cond), **told(wanted)}), (tensors, tensors_of(wanted)))
+    names = [name for there, here in pairs for name in here if not _are_equal(there.get(name), here[name])]
+    names += ["mask"] if wanted.mask is None and found.mask is not None else []
     if not names:
         return ""
     return str(MismatchError(wanted="the same edit", got=f"another {', '.join(names)}", hint="write to another folder"))
 
 
-def _are_equal(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is b or (a is not None and b is not None and torch.equal(a.cpu(), b.cpu()))
+def _are_equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.equal(a.cpu(), b.cpu())
+    return not isinstance(a, Tensor) and not isinstance(b, Tensor) and a == b
 
 
 def _one(

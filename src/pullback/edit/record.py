@@ -1,62 +1,34 @@
-"""An edit on disk: ``edit.json`` with all that determined it, and the tensors to make any frame again."""
+"""Edits on disk: ``edit.json`` with all that determined one, and the tensors to make any frame again."""
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pullback.directions.masks import Mask, mask_at
 from pullback.directions.types import Direction
-from pullback.edit.apply import Edited, MaskIn, Method, NormaliseOption, edit
-from pullback.edit.record_file import FORMAT, RECORD, TENSORS, digest_of_frame, pool_named, read_record, refusal
-from pullback.edit.steps import XGuidance
-from pullback.edit.window import Boost
-from pullback.errors import MismatchError, OptionError, PullbackError
-from pullback.files import read_safetensors, write_json, write_safetensors
-from pullback.geometry.compare import differing
-from pullback.models import Condition, Denoiser, NetworkFeatureMap
-
-
-@dataclass(frozen=True)
-class EditOptions:
-    """What `edit` is told besides model, latent, direction and scales; the same names mean the same.
-
-    Attributes:
-        method: ``"step"`` or ``"x_guidance"``.
-        normalise: ``"off"``, or the anchor.
-        guidance_step: d of x-guidance.
-        guidance_iterations: Repetitions of x-guidance.
-        mask_in: ``"x"`` or ``"x0"``.
-        boost_share: Part of the steps with eta 1; 0 for none.
-        boost_seed: Of that noise.
-        num_steps: DDIM steps.
-    """
-
-    method: Method = "step"
-    normalise: NormaliseOption = "off"
-    guidance_step: float = 1.0
-    guidance_iterations: int = 16
-    mask_in: MaskIn = "x"
-    boost_share: float = 0.0
-    boost_seed: int = 0
-    num_steps: int = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Replay:
-    """Frames made again.
-
-    Attributes:
-        edited: As `edit` returned it, for the frames that were asked for.
-        is_exact: For each, whether the clean sample has the very bits of the recorded one.
-    """
-
-    edited: Edited
-    is_exact: tuple[bool, ...]
+from pullback.edit.apply import Edited
+from pullback.edit.composition import Composed
+from pullback.edit.injection import Injected, Mode
+from pullback.edit.making import make_composition, make_edit, make_injection, make_window
+from pullback.edit.recipe import (
+    CompositionOptions,
+    EditOptions,
+    InjectionOptions,
+    Recipe,
+    WindowOptions,
+    tensors_of,
+    told,
+)
+from pullback.edit.record_file import write_record
+from pullback.edit.replay import model_told
+from pullback.edit.scale import typical_distance
+from pullback.edit.window import Window
+from pullback.errors import ShapeError
+from pullback.models import Denoiser, NetworkFeatureMap
 
 
 def record_edit(
@@ -72,12 +44,13 @@ def record_edit(
     unit: float | None = None,
     distance: float | None = None,
     cond: Any = None,
+    notes: Mapping[str, str] | None = None,
     before_record: Callable[[Tensor], None] | None = None,
 ) -> Edited:
-    """Edit one latent along one direction, and write what it takes to do it again.
+    """`edit` one latent along one direction, and write what it takes to do it again.
 
     Writes ``edit.json`` (model, layer, t, pooling, condition, direction, scales, options, a digest of each frame) and
-    ``edit.safetensors`` (latent, direction, step of scale 1, mask).
+    ``edit.safetensors`` (latent, direction, step of scale 1, mask), which take their places when both are complete.
 
     Args:
         folder: Where to; made if need be.
@@ -91,10 +64,12 @@ def record_edit(
         unit: g of scale 1, such as the length of a `composed_move`; calibrated if None.
         distance: ``typical_distance`` at t, measured if None.
         cond: Condition.
+        notes: What else to keep in ``edit.json``, such as where the model lies; nothing is compared with it.
         before_record: Called with the clean samples before ``edit.json`` is written, which marks the edit as done.
 
     >>> import tempfile
     >>> from pullback.directions import random_h
+    >>> from pullback.edit import replay_edit
     >>> from pullback.models import toy_denoiser
     >>> den = toy_denoiser()
     >>> f, x = den.feature_map(t=600), den.draw([0])[0]
@@ -105,148 +80,167 @@ def record_edit(
     (True,)
 
     Raises:
-        OptionError, MismatchError, ShapeError, NumericalError: As `edit`.
+        OptionError, MismatchError, ShapeError, NumericalError: As `edit`, and if x is more than one latent.
     """
-    options = options or EditOptions()
-    edited = _edit(den, x, direction, scale, f, options, mask, unit, distance, cond)
+    recipe = Recipe(
+        _one(den, x),
+        (direction,),
+        tuple(map(float, scale)),
+        options or EditOptions(),
+        unit=None if unit is None else torch.tensor(unit, dtype=torch.float64),
+        mask=None if mask is None else mask_at(mask, den.x_shape),
+    )
+    edited = make_edit(den, recipe, f=f, distance=distance, cond=cond)
     if before_record is not None:
         before_record(edited.x0)
-    folder = Path(folder)
-    tensors = {"x": x, "vector": direction.vector, "unit": edited.unit.double()}
-    if mask is not None:
-        tensors["mask"] = mask_at(mask, den.x_shape)
-    write_safetensors(folder / TENSORS, tensors, {"format": FORMAT})
-    write_json(
-        folder / RECORD,
-        {
-            "format": FORMAT,
-            **asked(direction, scale, f=f, options=options, cond=cond),
-            "tensors": hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest(),
-            "frames": [digest_of_frame(frame) for frame in edited.x0],
-        },
-    )
+    recipe = dataclasses.replace(recipe, unit=edited.unit.double())
+    _write(folder, recipe, edited.x0, f=f, cond=cond, notes=notes)
     return edited
 
 
-def asked(
-    direction: Direction, scale: Sequence[float], *, f: NetworkFeatureMap, options: EditOptions, cond: Any
-) -> dict[str, Any]:
-    """Return the fields of ``edit.json`` that say what was asked for, apart from vector and mask."""
-    about = {name: getattr(direction, name) for name in ("space", "name", "index")}
-    return {
-        "origin": dict(f.origin),
-        "guidance_scale": _guidance(cond),
-        "direction": {**about, "origin": dict(direction.origin)},
-        "scale": [float(each) for each in scale],
-        "options": dataclasses.asdict(options),
-    }
-
-
-def replay_edit(folder: str | Path, den: Denoiser, *, frames: Sequence[int] | None = None, cond: Any = None) -> Replay:
-    """Make recorded frames again, on the same model.
-
-    Args:
-        folder: What `record_edit` wrote.
-        den: The model, of the same weights.
-        frames: Places in the recorded list of scales; all if None.
-        cond: The condition it was made with.
-
-    Returns:
-        The frames. The same bits on the same machine; elsewhere the same up to rounding, which ``is_exact`` tells.
-
-    Raises:
-        FileFormatError: If a file is not what it claims to be, or the two do not belong together.
-        MismatchError: If the model, layer, t, pooling, condition or guidance differs; the message names what.
-        OptionError: If there is no such frame.
-        FileNotFoundError: If nothing was recorded there.
-    """
-    folder = Path(folder)
-    record = read_record(folder)
-    tensors, _ = read_safetensors(folder / TENSORS, must_have_digest=True)
-    frames = range(len(record["scale"])) if frames is None else frames
-    if not frames or not all(0 <= i < len(record["scale"]) for i in frames):
-        raise OptionError(
-            wanted=f"frames from 0 to {len(record['scale']) - 1}", got=str(list(frames)), hint="count them from 0"
-        )
-    try:
-        f = _map_of(record, den, cond)
-        about = record["direction"]
-        direction = Direction(tensors["vector"], about["space"], about["origin"], index=about["index"])
-        options = EditOptions(**record["options"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise refusal(folder, "a record that this version can read", str(error)) from error
-    x, unit, mask = tensors["x"].to(den.device), float(tensors["unit"]), tensors.get("mask")
-    # all of them at once, as they were made: a batch of another size rounds otherwise
-    edited = _edit(den, x, direction, record["scale"], f, options, mask, unit, None, cond)
-    chosen = dataclasses.replace(
-        edited,
-        x_t=edited.x_t[list(frames)],
-        x0=edited.x0[list(frames)],
-        displacement=edited.displacement[list(frames)],
-        scale=tuple(edited.scale[i] for i in frames),
-    )
-    return Replay(chosen, tuple(digest_of_frame(edited.x0[i]) == record["frames"][i] for i in frames))
-
-
-def _edit(
+def record_injection(
+    folder: str | Path,
     den: Denoiser,
     x: Tensor,
     direction: Direction,
     scale: Sequence[float],
+    *,
     f: NetworkFeatureMap,
-    options: EditOptions,
-    mask: Mask | None,
-    unit: float | None,
-    distance: float | None,
-    cond: Any,
-) -> Edited:
-    assert f.t is not None  # the map of a denoiser has its t
-    return edit(
-        den,
-        x,
-        f.t,
-        direction,
-        scale,
-        f=f,
-        method=options.method,
-        normalise=options.normalise,
-        guidance=XGuidance(step=options.guidance_step, num_iterations=options.guidance_iterations),
-        unit=unit,
-        distance=distance,
-        mask=mask,
-        mask_in=options.mask_in,
-        boost=Boost(options.boost_share, options.boost_seed) if options.boost_share > 0 else None,
-        num_steps=options.num_steps,
-        cond=cond,
-    )
+    mode: Mode = "symmetric",
+    window: Window | None = None,
+    mask: Mask | None = None,
+    distance: float | None = None,
+    num_steps: int = 20,
+    cond: Any = None,
+    allow_mismatch: bool = False,
+) -> Injected:
+    """`inject` a direction into h on the way of one latent, and write what it takes to do it again; see `record_edit`.
 
-
-def _map_of(record: dict[str, Any], den: Denoiser, cond: Any) -> NetworkFeatureMap:
-    """Return the feature map of the record on this model.
+    >>> import tempfile
+    >>> from pullback.directions import random_h
+    >>> from pullback.edit import replay_edit
+    >>> from pullback.models import toy_denoiser
+    >>> den = toy_denoiser()
+    >>> f, x = den.feature_map(t=600), den.draw([0])[0]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     done = record_injection(folder, den, x, random_h(f, rank=1)[0], [0, 1], f=f, distance=5.0, num_steps=2)
+    ...     replay_edit(folder, den).is_exact
+    (True, True)
 
     Raises:
-        MismatchError: If it is another one.
+        OptionError, MismatchError, ShapeError, NumericalError: As `inject`, and if x is more than one latent.
     """
-    origin = record["origin"]
-    try:
-        f = den.feature_map(t=origin["t"], layer=origin["layer"], pool=pool_named(origin["pool"]), cond=cond)
-        found = {**f.origin, "guidance_scale": _guidance(cond)}
-    except PullbackError as error:
-        raise MismatchError(
-            wanted=f"a model with layer {origin['layer']} at t = {origin['t']}",
-            got=str(error),
-            hint="replay on the model that the edit was made with",
-        ) from error
-    wanted = {**origin, "guidance_scale": record["guidance_scale"]}
-    names = differing(wanted, found)
-    if names:
-        raise MismatchError(
-            wanted=", ".join(f"{name} {wanted.get(name)}" for name in names),
-            got=", ".join(f"{name} {found.get(name)}" for name in names),
-            hint="replay on the model, and with the condition, that the edit was made with",
+    window = window or Window()
+    if distance is None:  # as `inject` does; here it is kept
+        distance = typical_distance(f, den.sample_latent(t=f.t, seeds=range(16), cond=cond))
+    options = InjectionOptions(mode, window.start, window.end, float(distance), num_steps, allow_mismatch)
+    whole = den.feature_map(t=f.t, layer=f.layer, cond=cond)  # a mask lies on the unpooled h
+    where = None if mask is None else mask_at(mask, whole.h_shape)
+    recipe = Recipe(_one(den, x), (direction,), tuple(map(float, scale)), options, mask=where)
+    injected = make_injection(den, recipe, f=f, cond=cond)
+    _write(folder, recipe, injected.x0, f=f, cond=cond)
+    return injected
+
+
+def record_window(
+    folder: str | Path,
+    den: Denoiser,
+    x: Tensor,
+    direction: Direction,
+    lengths: Sequence[float],
+    *,
+    f: NetworkFeatureMap,
+    window: Window,
+    num_steps: int = 20,
+    cond: Any = None,
+    allow_mismatch: bool = False,
+) -> Tensor:
+    """`edit_in_window` one latent with steps of S lengths, and write what it takes to do it again; see `record_edit`.
+
+    The map at each timestep has f's layer and pooling. Returns clean samples, `(S, *x_shape)`.
+
+    >>> import tempfile
+    >>> from pullback.directions import random_h
+    >>> from pullback.edit import replay_edit
+    >>> from pullback.models import toy_denoiser
+    >>> den = toy_denoiser()
+    >>> f, x = den.feature_map(t=600), den.draw([0])[0]
+    >>> how = {"f": f, "window": Window(0.6, 0.2), "num_steps": 3}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     done = record_window(folder, den, x, random_h(f, rank=1)[0], [0.1, 0.2], **how)
+    ...     replay_edit(folder, den).scale
+    (0.1, 0.2)
+
+    Raises:
+        OptionError, ShapeError, NumericalError: As `edit_in_window`, and if x is more than one latent.
+        MismatchError: If the direction was found with another map.
+    """
+    options = WindowOptions(window.start, window.end, num_steps, allow_mismatch)
+    recipe = Recipe(_one(den, x), (direction,), tuple(map(float, lengths)), options)
+    x0 = make_window(den, recipe, f=f, cond=cond)
+    _write(folder, recipe, x0, f=f, cond=cond)
+    return x0
+
+
+def record_composition(
+    folder: str | Path,
+    den: Denoiser,
+    x: Tensor,
+    directions: Sequence[Direction],
+    scales: Sequence[Sequence[float]],
+    *,
+    f: NetworkFeatureMap,
+    without: Sequence[Direction] = (),
+    distance: float | None = None,
+    num_steps: int = 20,
+    cond: Any = None,
+    allow_mismatch: bool = False,
+) -> Composed:
+    """`compose` directions on one latent, and write what it takes to do it again; see `record_edit`.
+
+    All parts are kept: the directions, those to leave alone, the step of scale 1 of each, the rows of scales. Returns
+    what `compose` does, of a batch of one.
+
+    >>> import tempfile
+    >>> from pullback.directions import random_h
+    >>> from pullback.edit import replay_edit
+    >>> from pullback.models import toy_denoiser
+    >>> den = toy_denoiser()
+    >>> f, x = den.feature_map(t=600), den.draw([0])[0]
+    >>> pair, rows = random_h(f, rank=2), [[1, 0], [1, -1]]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     done = record_composition(folder, den, x, pair, rows, f=f, distance=5.0, num_steps=2)
+    ...     replay_edit(folder, den, frames=[1]).scale
+    ((1.0, -1.0),)
+
+    Raises:
+        OptionError, MismatchError, ShapeError, NumericalError: As `compose`, and if x is more than one latent.
+    """
+    rows = tuple(tuple(float(each) for each in row) for row in scales)
+    options = CompositionOptions(num_steps, allow_mismatch)
+    recipe = Recipe(_one(den, x), tuple(directions), rows, options, tuple(without))
+    composed = make_composition(den, recipe, f=f, distance=distance, cond=cond)
+    recipe = dataclasses.replace(recipe, unit=composed.unit[:, 0].double())
+    _write(folder, recipe, composed.x0[0], f=f, cond=cond)
+    return composed
+
+
+def _one(den: Denoiser, x: Tensor) -> Tensor:
+    if tuple(x.shape) != den.x_shape:
+        raise ShapeError(
+            wanted=f"one latent of shape {den.x_shape}", got=str(tuple(x.shape)), hint="a record is of one: x[0]"
         )
-    return f
+    return x.contiguous()  # as it comes back from the file: in another layout convolutions round otherwise
 
 
-def _guidance(cond: Any) -> float:
-    return cond.guidance if isinstance(cond, Condition) else 1.0
+def _write(
+    folder: str | Path,
+    recipe: Recipe,
+    x0: Tensor,
+    *,
+    f: NetworkFeatureMap,
+    cond: Any,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    fields = {**model_told(f, cond), **told(recipe), **({"notes": dict(notes)} if notes else {})}
+    write_record(Path(folder), fields, tensors_of(recipe), x0)
