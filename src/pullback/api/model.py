@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from pullback.directions.types import Direction
-from pullback.edit.apply import Method, NormaliseOption, edit
+from pullback.edit.apply import Method, NormaliseOption
+from pullback.edit.making import make_edit
+from pullback.edit.recipe import EditOptions, Recipe
+from pullback.edit.record import record_edit
 from pullback.errors import MismatchError, OptionError
 from pullback.models import Denoiser, invert, load_denoiser
 from pullback.models.ddim import FIXED_POINT_ITERATIONS
@@ -41,6 +45,8 @@ class Model(Denoiser):
         num_steps: int = 20,
         cond: Any = None,
         allow_mismatch: bool = False,
+        record: str | Path | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> list[Image.Image]:
         """Returns one picture for each scale; scale 0 is the unedited one.
 
@@ -57,6 +63,9 @@ class Model(Denoiser):
                 all of them that of a picture.
             cond: Condition, as the direction was found with.
             allow_mismatch: Whether a direction of another model, layer, t or pooling may be used.
+            record: Folder for ``edit.json`` and ``edit.safetensors``, by which `replay_edit` makes the frames again, or
+                None.
+            notes: What else to keep in ``edit.json``.
 
         Raises:
             OptionError: If not exactly one of ``seed``, ``x`` and ``image`` is given.
@@ -75,23 +84,32 @@ class Model(Denoiser):
         if x is None:
             x = self._latent(seed, image, f.t, num_steps, steps, cond)
         is_walked_back = image is not None  # over the timesteps of its inversion
-        distance = direction.origin.get("distance")
-        edited = edit(
-            self,
-            x[None] if x.ndim == len(self.x_shape) else x,
-            f.t,
-            direction,
-            tuple(scale),
-            f=f,
+        options = EditOptions(
             method=method,
             normalise=normalise,
             solver="ddim" if is_walked_back else "multistep",
             num_steps=steps if is_walked_back else picture_steps(num_steps, self.schedule.fraction(f.t)),
-            cond=cond,
-            distance=float(distance) if distance is not None else None,
             allow_mismatch=allow_mismatch,
         )
-        pictures = self.to_image(edited.x0.flatten(0, 1))
+        known = direction.origin.get("distance")
+        distance = None if known is None else float(known)
+        if record is None:
+            recipe = Recipe(x, (direction,), tuple(scale), options)
+            x0 = make_edit(self, recipe, f=f, distance=distance, cond=cond).x0
+        else:
+            x0 = record_edit(
+                record,
+                self,
+                x,
+                direction,
+                scale,
+                f=f,
+                options=options,
+                distance=distance,
+                cond=cond,
+                notes=notes,
+            ).x0
+        pictures = self.to_image(x0.reshape(-1, *self.x_shape))
         if image is not None:
             self._check_round_trip(image, pictures, scale)
         return [Image.fromarray(each) for each in pictures]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import shlex
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,8 @@ from pullback.cli.terminal import hint, out
 from pullback.errors import OptionError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pullback.measure.report_data import ReportData
 
 MAX_SCALES = 64
@@ -24,6 +29,10 @@ FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 def run_edit(options: Edit) -> None:
     """Edits one sample or picture, prints where the result is."""
+    if options.direction is None:
+        raise OptionError(
+            wanted="--direction, or --replay", got="neither", hint="such as --direction 3; `pullback edit --help`"
+        )
     scales = scales_of(options.scale)
     if options.seed is not None and options.image is not None:
         raise OptionError(
@@ -32,35 +41,62 @@ def run_edit(options: Edit) -> None:
     target = target_of(options)
     picture = None if options.image is None else read_image(options.image)
     from pullback.api.discovery import load_discovery, pick
+    from pullback.files import write_atomic
 
     directions, report = load_discovery(options.folder)
     direction = pick(directions, options.direction)
-    from pullback.files import write_atomic
-    from pullback.measure.report_frames import contact_sheet
 
     source = options.model or report.model
     model = loaded(source, device=options.device, dtype=options.dtype)
-    prompt = report.settings.get("prompt")
-    cond = model.cond(prompt=str(prompt)) if prompt else None
+    prompt = str(report.settings.get("prompt") or "")
     seed = None if picture is not None else seed_of(options, report)
     if picture is None and options.seed is None:
         hint(f"sample {seed} is shown; --seed N takes another, --image FILE a picture of yours")
-    frames = model.edit(
-        direction=direction,
-        scale=scales,
-        seed=seed,
-        image=picture,
-        method="x_guidance" if options.method == "x-guidance" else "step",
-        normalise=options.normalise,
-        num_steps=options.steps,
-        cond=cond,
-        allow_mismatch=options.allow_mismatch,
-    )
-    sheet = contact_sheet(np.stack([np.asarray(frame) for frame in frames]), columns=len(frames))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format=FORMATS[target.suffix.lower()])
-    write_atomic(target, buffer.getvalue())
+    with results_of(target) as (shown, record):
+        frames = model.edit(
+            direction=direction,
+            scale=scales,
+            seed=seed,
+            image=picture,
+            method="x_guidance" if options.method == "x-guidance" else "step",
+            normalise=options.normalise,
+            num_steps=options.steps,
+            cond=model.cond(prompt=prompt) if prompt else None,
+            allow_mismatch=options.allow_mismatch,
+            record=record,
+            notes={"model": source, "prompt": prompt},
+        )
+        write_atomic(shown, sheet_bytes(np.stack([np.asarray(frame) for frame in frames]), target))
     out(str(target))
+    hint(f"`pullback edit --replay {shlex.quote(str(record_of(target)))}` makes these frames again")
+
+
+def record_of(target: Path) -> Path:
+    """Returns the folder beside a picture that keeps what it takes to make it again."""
+    return target.with_name(f"{target.name}.edit")
+
+
+@contextmanager
+def results_of(target: Path) -> Generator[tuple[Path, Path]]:
+    """A file for the picture and a folder for its record; both take their places when the block ends well."""
+    from pullback.api.discovery import staged
+
+    record = record_of(target)
+    try:
+        with staged(record) as kept, staged(target.parent) as shown:
+            yield shown / target.name, kept
+    finally:
+        with suppress(OSError):  # it is not empty unless nothing came of it
+            record.rmdir()
+
+
+def sheet_bytes(frames: NDArray[np.uint8], target: Path) -> bytes:
+    """Returns frames `(S, H, W, 3)` side by side as a picture file, in the format that the name asks for."""
+    from pullback.measure.report_frames import contact_sheet
+
+    buffer = io.BytesIO()
+    contact_sheet(frames, columns=len(frames)).save(buffer, format=FORMATS[target.suffix.lower()])
+    return buffer.getvalue()
 
 
 def scales_of(text: str, *, example: str = "--scale -8,-4,0,4,8") -> tuple[float, ...]:
@@ -87,7 +123,8 @@ def target_of(options: Edit) -> Path:
         OptionError: If its ending stands for no picture format.
     """
     sample = options.image.stem if options.image else "sample" if options.seed is None else str(options.seed)
-    target = options.out or options.folder / f"edit-{options.direction}-{sample}.png"
+    name = "replay.png" if options.replay else f"edit-{options.direction}-{sample}.png"
+    target = options.out or options.folder / name
     if target.suffix.lower() not in FORMATS:
         raise OptionError(
             wanted=f"a file ending in {', '.join(FORMATS)}", got=str(target), hint="such as --out edited.png"

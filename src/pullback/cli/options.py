@@ -69,14 +69,16 @@ class Discover:
 
 @dataclass(frozen=True)
 class Edit:
-    """Edit a sample or a picture along a direction.
+    """Edit a sample or a picture along a direction, or make the frames of an earlier edit again.
 
-    Prints the path of the picture that it wrote: one frame a scale, side by side.
+    Prints the path of the picture that it wrote: one frame a scale, side by side. Beside it lies PICTURE.edit, a folder
+    of edit.json and edit.safetensors; `pullback edit --replay PICTURE.edit` makes the frames again, says of each
+    whether it has the same bits, and ends with status 1 if one has not.
     """
 
     folder: Folder
-    """Folder that `pullback discover` wrote."""
-    direction: int
+    """Folder that `pullback discover` wrote; with --replay the folder PICTURE.edit."""
+    direction: int | None = None
     """Which direction, counted from 0 as in the report."""
     scale: Annotated[str, arg(metavar="A,B,...")] = "-8,-4,0,4,8"
     """How far, one picture each; 0 is the unedited one, negative the other way."""
@@ -85,7 +87,8 @@ class Edit:
     image: Annotated[Path | None, arg(metavar="FILE")] = None
     """Picture to edit instead of a sample; it is inverted first."""
     out: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Picture to write, by its ending PNG, WebP or JPEG; DIR/edit-DIRECTION-SAMPLE.png if none is given."""
+    """Picture to write, by its ending PNG, WebP or JPEG; DIR/edit-DIRECTION-SAMPLE.png if none is given, and
+    DIR/replay.png with --replay."""
     method: Literal["step", "x-guidance"] = "step"
     """One step along the direction, or the published repeated guidance in x."""
     normalise: Literal["off", "original", "edited"] = "off"
@@ -100,6 +103,8 @@ class Edit:
     """Precision of the network."""
     allow_mismatch: bool = False
     """Use the direction even if it was found in another model, layer or timestep."""
+    replay: bool = False
+    """Make the frames of an earlier edit again; only --out, --model, --device and --dtype go with it."""
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,9 @@ def _dispatch(command: Command) -> int | None:
         run_discover(command)
     elif isinstance(command, Edit):
         from pullback.cli.edit import run_edit
+        from pullback.cli.replay import run_replay
 
-        run_edit(command)
+        return run_replay(command) if command.replay else run_edit(command)
     elif isinstance(command, Label):
         from pullback.cli.label import run_label
 
