@@ -1,15 +1,25 @@
 import pytest
 import torch
 
-from pullback.directions import Task, estimate, local_basis
+from pullback.directions import (
+    MaskedOutput,
+    Rectangle,
+    Task,
+    estimate,
+    local_basis,
+    loco_directions,
+    outside_share,
+    outside_vectors,
+)
 from pullback.directions.estimators import ESTIMATORS
 from pullback.errors import NumericalError, OptionError, RankError, ShapeError
-from pullback.geometry import Plan, one_product
+from pullback.geometry import JacobianAt, Plan, one_product
 from pullback.models import toy_denoiser
-from pullback.models.output_map import DecoderMap
+from pullback.models.output_map import DecoderMap, OutputMap
 
 T = 600
 PLAN = Plan.fixed()
+TOP = Rectangle(0, 0, 0.5, 1)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +38,7 @@ def task(den, x, **options):
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_estimator_gives_unit_directions_that_its_map_applies(den, xs, name):
-    found = estimate(name, task(den, xs))
+    found = estimate(name, task(den, xs[0], mask=TOP) if name == "loco" else task(den, xs))
     assert 1 <= len(found.directions) <= 3
     for direction in found.directions:
         assert direction.origin["estimator"] == name
@@ -67,6 +77,47 @@ def test_law29_decoder_directions_are_the_right_vectors_of_a_dense_jacobian(den,
     for i, direction in enumerate(found.directions):
         assert abs(float(direction.vector @ right[i])) == pytest.approx(1, abs=1e-5)
         assert direction.s == pytest.approx(float(s[i]), rel=1e-6)
+
+
+def test_law29_loco_is_that_of_its_mask(den, xs):
+    found = estimate("loco", task(den, xs[0], mask=TOP, seed=5))
+    f = OutputMap(den, t=T, kind="x0")
+    exact = loco_directions(f, xs[0], TOP, rank=3, tol=1e-6, plan=PLAN, generator=torch.Generator().manual_seed(5))
+    assert all(torch.equal(a.vector, b.vector) for a, b in zip(found.directions, exact, strict=True))
+    assert [each.s for each in found.directions] == [each.s for each in exact]
+    assert found.directions[0].origin["mask_on"] == "x0"
+    assert found.directions[0].origin["num_outside"] == 5
+    batch_of_one = estimate("loco", task(den, xs[:1], mask=TOP, seed=5))
+    assert torch.equal(batch_of_one.directions[2].vector, found.directions[2].vector)
+    pushed = JacobianAt(f, xs[0]).jvp(torch.stack([each.vector for each in found.directions])).unflatten(-1, f.h_shape)
+    plain = estimate("x0", task(den, xs[0])).bases[0]
+    everywhere = JacobianAt(f, xs[0]).jvp(plain.v).unflatten(-1, f.h_shape)
+    assert outside_share(pushed, TOP).mean() < outside_share(everywhere, TOP).mean()
+
+
+def test_the_cost_of_loco_is_that_of_its_two_bases(den, xs):
+    f, generator = OutputMap(den, t=T, kind="x0"), torch.Generator().manual_seed(0)
+    how = {"tol": 1e-6, "plan": PLAN, "generator": generator}
+    inside = local_basis(MaskedOutput(f, TOP, where="x0"), xs[0], rank=3, **how)
+    outside = local_basis(MaskedOutput(f, TOP, is_outside=True, where="x0"), xs[0], rank=5, **how)
+    cost = estimate("loco", task(den, xs[0], mask=TOP)).cost
+    assert cost.network_products == inside.products.total + outside.products.total > 0
+    assert cost.encoder_products == cost.encoder_passes == cost.network_passes == 0
+    assert len(outside_vectors(f, xs[0], torch.ones(8, 8))) == 0
+    full = estimate("loco", task(den, xs[0], mask=torch.ones(8, 8)))  # no outside, and no second basis
+    assert full.cost.network_products == estimate("x0", task(den, xs[0])).cost.network_products
+
+
+def test_masks_are_for_loco_alone(den, xs):
+    with pytest.raises(OptionError, match=r"a mask and one latent for loco; got no mask and 1 latents; Task"):
+        estimate("loco", task(den, xs[0]))
+    with pytest.raises(OptionError, match="a mask and one latent for loco; got a mask and 4 latents"):
+        estimate("loco", task(den, xs, mask=TOP))
+    for name in set(ESTIMATORS) - {"loco"}:
+        with pytest.raises(OptionError, match=f"no mask for {name}, which knows no region; got a mask; loco takes one"):
+            estimate(name, task(den, xs, mask=TOP))
+    with pytest.raises(ShapeError, match=r"a mask of shape \(8, 8\) or \(3, 8, 8\); got \(4, 4\)"):
+        estimate("loco", task(den, xs[0], mask=torch.ones(4, 4)))
 
 
 def test_costs_are_counted(den, xs):

@@ -1,10 +1,10 @@
-"""Ten ways to find directions, behind one call: the pullback and its rivals.
+"""Eleven ways to find directions, behind one call: the pullback and its rivals.
 
 A direction of H is applied by injection, or becomes one of X by one reverse product of the estimate's ``f``; one of X
 is added to x. What a number of directions costs is recorded with it, so that methods can be compared at equal cost.
 
-LOCO-Edit (`pullback.directions.loco_directions`) stands apart: it finds directions of X for a mask on one sample, and
-without a mask it is ``"x0"`` here. It is compared where masks are, in the figure ``masks`` of ``pullback analyze``.
+LOCO-Edit stands apart: its directions are those of a mask on one sample, and no mean is taken over several. Without a
+mask it is ``"x0"``. It is compared where masks are, in the figure ``masks`` of ``pullback analyze``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from pullback.directions.controls import pca_of_h, random_h, random_x
 from pullback.directions.global_ import global_directions
 from pullback.directions.local import local_basis
 from pullback.directions.pca import incremental_pca_of_h, pca_of_perturbed
+from pullback.directions.regional import loco_directions
 from pullback.directions.tasks import Cost, Estimate, Task
 from pullback.directions.types import Direction
 from pullback.errors import OptionError
-from pullback.geometry.plan import Plan
+from pullback.geometry.plan import Plan, counted_products
 from pullback.geometry.tangent import TangentBasis
 from pullback.models.output_map import DecoderMap, OutputMap
 from pullback.types import FeatureMap
 
 
 def estimate(name: str, task: Task) -> Estimate:
-    """Directions by one of ten methods.
+    """Directions by one of eleven methods.
 
     =====================  =======================================================  =====  ==================
     name                   what                                                     space  reference
@@ -41,6 +42,7 @@ def estimate(name: str, task: Task) -> Estimate:
     ``pca_perturbed``      axes of h over perturbations of samples                  H
     ``random_h``           independent random directions                            H
     ``random_x``           the same                                                 X
+    ``loco``               v of d(M x0)/dx without the top of d((1-M) x0)/dx        X      LOCO-Edit
     =====================  =======================================================  =====  ==================
 
     H*: the "h" of the map is its output; ``Estimate.f`` is that map, and one product of it makes v.
@@ -53,9 +55,11 @@ def estimate(name: str, task: Task) -> Estimate:
         The directions, their map and their cost. Their ``origin["estimator"]`` is the name.
 
     Raises:
-        OptionError: If there is no such method, or a mean over samples is asked of too few.
+        OptionError: If there is no such method, a mean over samples is asked of too few, ``"loco"`` has no mask or
+            several samples, or another method has a mask.
         RankError: If the rank does not fit.
-        ShapeError: If x is no latent of the model.
+        ShapeError: If x is no latent of the model, or the mask does not fit it.
+        NumericalError: If a direction of ``"loco"`` lies within what it leaves out.
 
     Example:
         >>> from pullback.models import toy_denoiser
@@ -69,10 +73,26 @@ def estimate(name: str, task: Task) -> Estimate:
         raise OptionError(
             wanted=f"an estimator among {', '.join(ESTIMATORS)}", got=repr(name), hint="pullback is the method itself"
         )
+    _check_mask(name, task)
     task.den.check_finite(task.samples)
     found = ESTIMATORS[name](task)
     named = (dataclasses.replace(each, origin={**each.origin, "estimator": name}) for each in found.directions)
     return dataclasses.replace(found, directions=tuple(named))
+
+
+def _check_mask(name: str, task: Task) -> None:
+    if name == "loco" and (task.mask is None or len(task.samples) != 1):
+        raise OptionError(
+            wanted="a mask and one latent for loco",
+            got=f"{'no' if task.mask is None else 'a'} mask and {len(task.samples)} latents",
+            hint="Task(..., mask=Rectangle(0.5, 0, 1, 1)); without a mask it is x0, which takes several latents",
+        )
+    if name != "loco" and task.mask is not None:
+        raise OptionError(
+            wanted=f"no mask for {name}, which knows no region",
+            got="a mask",
+            hint="loco takes one; regional_directions finds directions of any map inside a mask",
+        )
 
 
 def directions_of(basis: TangentBasis, *, estimator: str = "local") -> list[Direction]:
@@ -182,6 +202,15 @@ def _random_x(task: Task) -> Estimate:
     return Estimate(tuple(random_x(f, rank=task.rank, generator=task.generator())), f, Cost())
 
 
+def _loco(task: Task) -> Estimate:
+    f, mask = OutputMap(task.den, t=task.t, kind="x0", cond=task.cond), task.mask
+    assert mask is not None  # estimate has checked it
+    x, generator = task.samples[0], task.generator()
+    with counted_products() as tally:
+        found = loco_directions(f, x, mask, rank=task.rank, tol=task.tol, plan=task.plan, generator=generator)
+    return Estimate(tuple(found), f, Cost(network_products=tally.products.total))
+
+
 ESTIMATORS: dict[str, Callable[[Task], Estimate]] = {
     "pullback": _pullback,
     "pullback_pooled": _pullback_pooled,
@@ -193,4 +222,5 @@ ESTIMATORS: dict[str, Callable[[Task], Estimate]] = {
     "pca_perturbed": _pca_perturbed,
     "random_h": _random_h,
     "random_x": _random_x,
+    "loco": _loco,
 }

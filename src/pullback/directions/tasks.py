@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pullback.directions.global_ import Match
+from pullback.directions.masks import Mask
 from pullback.directions.types import Direction
 from pullback.geometry.plan import Plan
 from pullback.geometry.tangent import TangentBasis
@@ -81,6 +82,7 @@ class Task:
         batch: Samples that go through the network together.
         size: Of a perturbation, for ``"pca_perturbed"``.
         num_perturbations: For each sample, for ``"pca_perturbed"``.
+        mask: In x0, for ``"loco"``, which needs one; the others refuse it, since they know no region.
         plan: How products are computed; measured if None.
         seed: Of starting vectors, perturbations and random directions.
     """
@@ -97,6 +99,7 @@ class Task:
     batch: int = 4
     size: float = 0.1
     num_perturbations: int = 64
+    mask: Mask | None = None
     plan: Plan | None = None
     seed: int = 0
 
