@@ -1,4 +1,8 @@
-"""Exact triplets from the whole matrix: the fastest route when h is pooled to a few hundred values."""
+"""Exact triplets from the whole matrix.
+
+`local_basis` takes this way where `geometry.cost.is_cheaper_whole` says so: up to the measured break-even with the
+iteration, which grows with the rank.
+"""
 
 from __future__ import annotations
 

@@ -50,11 +50,16 @@ def precision(*, allow_tf32: bool = False) -> Iterator[None]:
         matmul.allow_tf32 = before
 
 
-def thin_qr(columns: Tensor) -> tuple[Tensor, Tensor]:
-    """QR of a batch of tall matrices, by whichever way suits the device and the width.
+def is_by_columns(columns: Tensor) -> bool:
+    """Whether `thin_qr` goes by `gram_schmidt`: off the CPU, for narrow matrices.
 
-    Accelerators factor such a batch one matrix after the other, some hundred times slower than they multiply; narrow
-    ones go by `gram_schmidt` there.
+    Accelerators factor a batch of them one matrix after the other, some hundred times slower than they multiply.
+    """
+    return columns.device.type != "cpu" and columns.shape[-1] <= NARROW
+
+
+def thin_qr(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """QR of a batch of tall matrices, by whichever way suits the device and the width, see `is_by_columns`.
 
     Args:
         columns: Shape `(B, n, m)` with m <= n.
@@ -62,8 +67,7 @@ def thin_qr(columns: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Q, shape `(B, n, m)`, and R, shape `(B, m, m)`.
     """
-    is_narrow = columns.shape[-1] <= NARROW
-    return gram_schmidt(columns) if columns.device.type != "cpu" and is_narrow else torch.linalg.qr(columns)
+    return gram_schmidt(columns) if is_by_columns(columns) else torch.linalg.qr(columns)
 
 
 def gram_schmidt(columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +112,9 @@ def orthonormal_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 def row_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """``M = sum_i s_i l_i r_i^T`` by QR, then an SVD of the small factor in float64; M is never squared.
 
+    Both sides are orthonormal, whatever the rank of M: where `gram_schmidt` has no vector for a row that depends on
+    those before it, such as a zero row, that matrix is factored again by Householder reflections.
+
     Args:
         matrix: Shape `(B, m, n)`.
 
@@ -118,9 +125,20 @@ def row_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if matrix.shape[-2] > matrix.shape[-1]:
         left, s, right = row_svd(matrix.mT)
         return right, s, left
-    q, r = thin_qr(matrix.mT)  # M = r^T q^T
-    a, s, b = torch.linalg.svd(small(r))  # M = b^T s a^T q^T
+    columns = matrix.mT
+    q, r = thin_qr(columns)  # M = r^T q^T
+    inner = small(r)
+    if is_by_columns(columns) and len(lacking := _lacking(inner, matrix.dtype)):
+        q[lacking], again = torch.linalg.qr(columns[lacking])
+        inner[lacking] = small(again)
+    a, s, b = torch.linalg.svd(inner)  # M = b^T s a^T q^T
     return b.to(matrix), s, a.mT.to(matrix) @ q.mT
+
+
+def _lacking(triangle: Tensor, dtype: torch.dtype) -> list[int]:
+    """Matrices of a batch with a column that is nothing but rounding beside those before it."""
+    least = 10 * torch.finfo(dtype).eps * torch.linalg.matrix_norm(triangle)
+    return (triangle.diagonal(dim1=-2, dim2=-1) <= least[:, None]).any(-1).nonzero().flatten().tolist()
 
 
 def deflated(rows: Tensor, basis: Tensor) -> Tensor:
