@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from dataclasses import replace
 
@@ -10,13 +11,13 @@ import torch
 from pullback.errors import MemoryWarning, NoMemoryError
 from pullback.geometry.plan import Plan
 
-CPU_SIGNS = ("can't allocate memory", "not enough memory")
-"""What torch says on a CPU, where it has no error class of its own for it."""
+SIGNS = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
+"""What torch says on a CPU and on MPS, where it has no error class of its own for it."""
 
 
 def is_memory(error: Exception) -> bool:
     """Whether it says that memory ran out."""
-    signs = any(sign in str(error) for sign in CPU_SIGNS)
+    signs = any(sign in str(error) for sign in SIGNS)
     return isinstance(error, (torch.OutOfMemoryError, NoMemoryError)) or (isinstance(error, RuntimeError) and signs)
 
 
@@ -40,7 +41,7 @@ def smaller(plan: Plan, num: int, num_samples: int, error: Exception) -> Plan:
             got=str(error).splitlines()[0],
             hint="compute fewer samples at a time, in lower precision, or at a smaller size",
         ) from error
-    torch.cuda.empty_cache()  # nothing where there is no GPU
+    _release(error)
     chunk = num // 2 * num_samples
     warnings.warn(f"out of memory with {num * num_samples} products at a time; going on with {chunk}", MemoryWarning, 4)
     return replace(plan, chunk=chunk)
@@ -60,7 +61,22 @@ def fewer(num_samples: int, error: Exception) -> int:
             got=str(error).splitlines()[0],
             hint="take a lower rank, lower precision, or a smaller size",
         ) from error
-    torch.cuda.empty_cache()  # nothing where there is no GPU
+    _release(error)
     half = num_samples // 2
     warnings.warn(f"out of memory with {num_samples} samples together; going on with {half}", MemoryWarning, 3)
     return half
+
+
+def _release(error: BaseException | None) -> None:
+    """Gives back what the failed call still holds: its frames keep the graph alive through the error's traceback.
+
+    Only for an error that is not raised again, since a debugger would find its frames empty. Frames that still run,
+    such as that of the ``except`` clause, are left alone; what led to it goes too, but not what was being handled when
+    it came (``__context__``), which is the caller's.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        traceback.clear_frames(error.__traceback__)
+        seen.append(error)
+        error = error.__cause__
+    torch.cuda.empty_cache()  # nothing where there is no GPU
