@@ -1,9 +1,12 @@
+import warnings
+
 import pytest
 import torch
 
 from pullback.errors import NotConvergedWarning, NumericalError, OptionError, ShapeError
 from pullback.geometry import JacobianAt, linearity_radius, path_lengths, shoot, shoot_towards, top_singular
-from pullback.geometry.shooting import aimed
+from pullback.geometry.shooting import aimed, shooting
+from pullback.geometry.shots import together
 from pullback.testing import ConvMap, UnitMap, planted_null, planted_spectrum
 
 
@@ -79,6 +82,48 @@ def test_steps_are_kept_within_the_linearity_radius():
     assert not short.is_complete
 
 
+def test_a_warning_names_the_file_of_who_called():
+    f, x = UnitMap(3), torch.eye(3, dtype=torch.float64)
+    options = {"basis_at": maker(f, 2), "tolerance": 1e-3}
+    with pytest.warns(NotConvergedWarning, match="in 1 steps of its linearity radius; raise max_bases, or") as of_shoot:
+        shoot(f, x[0], x[1], step=1.0, num_steps=2, max_bases=1, **options)
+    with pytest.warns(NotConvergedWarning, match="to cover 1.414; .* in 4 steps .*; raise num_steps, or") as of_towards:
+        shoot_towards(f, x[0], x[1], num_steps=1, **options)
+    assert [each.filename for each in (*of_shoot, *of_towards)] == [__file__, __file__]
+
+
+def test_shots_in_step_warn_of_nothing_and_say_themselves_whether_they_are_complete():
+    f, x = UnitMap(3), torch.eye(3, dtype=torch.float64)
+    walks = [
+        shooting(f, x[0], x[1], step=0.5, num_steps=2, tolerance=tolerance, max_bases=2) for tolerance in (1e-3, None)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shots = together(walks, lambda points: [maker(f, 2)(point) for point in points])
+    assert [shot.is_complete for shot in shots] == [False, True]
+
+
+def test_a_walk_that_asks_for_no_basis_is_done_at_once():
+    f, x = UnitMap(3), torch.eye(3, dtype=torch.float64)
+    shot = shoot(f, x[0], x[1], basis_at=maker(f, 2), step=0.1, num_steps=1)
+
+    def asks(num):
+        for _ in range(num):
+            yield x[0]
+        return shot
+
+    sizes = []
+
+    def bases_at(points):
+        sizes.append(len(points))
+        return [maker(f, 2)(point) for point in points]
+
+    assert together([asks(0), asks(2), asks(1)], bases_at) == [shot] * 3
+    assert sizes == [2, 1]
+    assert together([asks(0)], bases_at) == [shot]
+    assert together([], bases_at) == []
+
+
 def test_published_steps_are_taken_as_they_are():
     shot = unit_map_shot(step=1.0, num_steps=2, tolerance=None)[3]
     assert shot.step.tolist() == [1.0, 1.0]
@@ -109,6 +154,12 @@ def test_errors():
     f, x = UnitMap(3), random(0, 3)
     with pytest.raises(OptionError, match="step > 0 and num_steps >= 1; got -1 and 3; use -u"):
         shoot(f, x, x, basis_at=maker(f, 2), step=-1, num_steps=3)
+    for first in (None, maker(f, 2)(x)):
+        walk = shooting(f, x, x, step=1, num_steps=3, first=first, max_bases=0)
+        with pytest.raises(OptionError, match="max_bases >= 1, or None; got 0; None allows 4 num_steps of them"):
+            together([walk], lambda points: [maker(f, 2)(point) for point in points])
+    with pytest.raises(OptionError, match="num_steps >= 1; got 0; 30, as published"):
+        shoot_towards(f, x, -x, basis_at=maker(f, 2), num_steps=0)
     with pytest.raises(ShapeError, match="shoot one sample at a time"):
         shoot(f, x[None], x, basis_at=maker(f, 2), step=1, num_steps=3)
     with pytest.raises(NumericalError, match="two different latents; got the same twice"):

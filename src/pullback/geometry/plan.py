@@ -55,12 +55,18 @@ _open: list[Tally] = []
 def counted_products() -> Generator[Tally]:
     """Scope in which every Jacobian product is counted, those of a plan's measuring too.
 
-    >>> import torch
-    >>> from pullback.geometry.jacobian import JacobianAt
-    >>> with counted_products() as tally:
-    ...     _ = JacobianAt(lambda x: x**2, torch.ones(1, 3)).dense()
-    >>> tally.products
-    Products(jvp=0, vjp=3)
+    Products of all threads count, not of this one alone; scopes may be nested, and each counts for itself.
+
+    Yields:
+        The tally, which grows while the scope is open.
+
+    Example:
+        >>> import torch
+        >>> from pullback.geometry.jacobian import JacobianAt
+        >>> with counted_products() as tally:
+        ...     _ = JacobianAt(lambda x: x**2, torch.ones(1, 3)).dense()
+        >>> tally.products
+        Products(jvp=0, vjp=3)
     """
     tally = Tally()
     _open.append(tally)

@@ -42,13 +42,14 @@ def shoot(
         num_steps: How many.
         inverse: How v is made of u, as for `transport`.
         tolerance: What share of the linear displacement the remainder of a step may be, or None.
-        max_bases: Bases at most, ``4 num_steps`` by default; it warns when the length is not covered by then.
+        max_bases: Bases at most besides that at x, 1 or more, ``4 num_steps`` by default; it warns when the length is
+            not covered by then.
 
     Returns:
         The path. Costs a basis a step, and 10 to 30 encoder passes with a tolerance.
 
     Raises:
-        OptionError: If step or num_steps is not positive.
+        OptionError: If step, num_steps or max_bases is not positive.
         ShapeError: If u does not live in H.
 
     Example:
@@ -61,7 +62,9 @@ def shoot(
         True
     """
     walk = shooting(f, x, u, step=step, num_steps=num_steps, inverse=inverse, tolerance=tolerance, max_bases=max_bases)
-    return together([walk], lambda x: [basis_at(x[0])])[0]
+    shot = together([walk], lambda x: [basis_at(x[0])])[0]
+    _report_length(shot, step * num_steps, "max_bases")
+    return shot
 
 
 def shooting(
@@ -78,11 +81,15 @@ def shooting(
 ) -> Shooting:
     """`shoot`, for `together` to run: the same arguments, and in ``first`` the basis at x, if it is there already.
 
+    A shot that does not cover the length is no warning here; see its ``is_complete``.
+
     Raises:
         OptionError, ShapeError: As `shoot`, when it is begun.
     """
     if not step > 0 or num_steps < 1:
         raise OptionError(wanted="step > 0 and num_steps >= 1", got=f"{step} and {num_steps}", hint="use -u to go back")
+    if max_bases is not None and max_bases < 1:
+        raise OptionError(wanted="max_bases >= 1, or None", got=str(max_bases), hint="None allows 4 num_steps of them")
     if x.shape != f.x_shape:
         raise ShapeError(wanted=f"x of shape {f.x_shape}", got=str(tuple(x.shape)), hint="shoot one sample at a time")
     budget = 4 * num_steps if max_bases is None else max_bases
@@ -99,9 +106,6 @@ def shooting(
         aims.append(_aim(aims[-1].u, bases[-1], inverse))
         steps.append(g)
         left -= g
-    is_complete = left <= 1e-9 * step * num_steps
-    if not is_complete:
-        _warn(step * num_steps - left, step * num_steps, len(steps))
     return Shot(
         x=torch.stack(points),
         u=torch.stack([aim.u for aim in aims]),
@@ -110,7 +114,7 @@ def shooting(
         retained=torch.stack([aim.retained for aim in aims]),
         retained_null=retained_null(bases[0].rank, bases[0].u.shape[-1]),
         bases=tuple(bases),
-        is_complete=is_complete,
+        is_complete=left <= 1e-9 * step * num_steps,
     )
 
 
@@ -145,14 +149,17 @@ def shoot_towards(
     """Shoot from a along the tangent projection of ``b - a``, in ``num_steps`` steps of ``|b - a| / num_steps``.
 
     It does not arrive at b: `path_lengths` with ``target=b`` reports the miss. Step control is off, so that every path
-    has as many segments.
+    has as many segments; with a tolerance it warns when the distance is not covered by ``4 num_steps``.
 
     Raises:
+        OptionError: If num_steps is not positive.
         ShapeError: If a and b differ in shape.
         NumericalError: If they are the same, or ``b - a`` has no part in the tangent space.
     """
     walk = shooting_towards(f, a, b, num_steps=num_steps, inverse=inverse, tolerance=tolerance)
-    return together([walk], lambda x: [basis_at(x[0])])[0]
+    shot = together([walk], lambda x: [basis_at(x[0])])[0]
+    _report_length(shot, float(torch.linalg.vector_norm((b - a).double())), "num_steps")
+    return shot
 
 
 def shooting_towards(
@@ -169,6 +176,8 @@ def shooting_towards(
         raise ShapeError(
             wanted=f"b of shape {tuple(a.shape)}", got=str(tuple(b.shape)), hint="use latents of one model"
         )
+    if num_steps < 1:
+        raise OptionError(wanted="num_steps >= 1", got=str(num_steps), hint="30, as published")
     distance = float(torch.linalg.vector_norm((b - a).double()))
     if distance == 0:
         raise NumericalError(wanted="two different latents", got="the same twice", hint="there is nowhere to go")
@@ -187,10 +196,11 @@ def _aim(u: Tensor, basis: TangentBasis, inverse: Inverse) -> Transported:
         return transport(u, basis, inverse=inverse)
 
 
-def _warn(covered: float, wanted: float, num_steps: int) -> None:
-    warnings.warn(
-        f"shooting was to cover {wanted:.4g}; it covered {covered:.4g} in {num_steps} steps of its linearity radius; "
-        "raise max_bases, or pass a larger tolerance",
-        NotConvergedWarning,
-        stacklevel=5,  # of who called `shoot`
-    )
+def _report_length(shot: Shot, wanted: float, option: str) -> None:
+    if not shot.is_complete:
+        warnings.warn(
+            f"shooting was to cover {wanted:.4g}; it covered {float(shot.step.sum()):.4g} in {len(shot.step)} steps of "
+            f"its linearity radius; raise {option}, or pass a larger tolerance",
+            NotConvergedWarning,
+            stacklevel=3,  # of who called the public function
+        )

@@ -48,6 +48,8 @@ BasesAt = Callable[[Tensor], Sequence[TangentBasis]]
 def together(walks: Sequence[Shooting], bases_at: BasesAt) -> list[Shot]:
     """Runs shots in step, and makes the bases that they ask for at once in one call.
 
+    It warns of nothing: whether the whole length was covered each shot says itself.
+
     Args:
         walks: Of `shooting` or `shooting_towards`.
         bases_at: Makes the tangent bases.
@@ -66,13 +68,14 @@ def together(walks: Sequence[Shooting], bases_at: BasesAt) -> list[Shot]:
         [4, 6]
     """
     shots: dict[int, Shot] = {}
-    asked = {i: next(walk) for i, walk in enumerate(walks)}
-    while asked:
-        bases = bases_at(torch.stack(list(asked.values())))
-        for i, basis in zip(list(asked), bases, strict=True):
+    sent: dict[int, TangentBasis | None] = dict.fromkeys(range(len(walks)))  # None begins a walk
+    while sent:
+        asked = {}
+        for i, basis in sent.items():
             try:
-                asked[i] = walks[i].send(basis)
+                asked[i] = next(walks[i]) if basis is None else walks[i].send(basis)
             except StopIteration as end:
                 shots[i] = end.value
-                del asked[i]
+        bases = bases_at(torch.stack(list(asked.values()))) if asked else ()
+        sent = dict(zip(asked, bases, strict=True))
     return [shots[i] for i in range(len(walks))]
