@@ -107,6 +107,22 @@ def test_a_mask_in_x_keeps_v_inside_and_one_in_h_keeps_u_inside():
     assert basis.u.reshape(3, 4, 4, 4)[:, :, 2:].abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("tol", [1e-8, 1e-3])
+def test_beyond_the_rank_of_a_masked_map_there_is_no_direction(dtype, tol):
+    """One place of three channels: J M has three columns."""
+    f, x, place = ConvMap(dtype=dtype), latent().to(dtype), torch.zeros(8, 8)
+    tol, place[3, 3] = max(tol, 1e-5 if dtype == torch.float32 else 0), 1
+    found = stacked(regional_directions(f, x, place, where="x", rank=3, tol=tol, plan=PLAN))
+    exact = torch.linalg.svd(f.jacobian(x).double() * mask_at(place, (3, 8, 8)).flatten())[2][:3]
+    assert torch.allclose((found.flatten(1).double() * exact).sum(1).abs(), torch.ones(3).double(), atol=10 * tol)
+    with pytest.raises(
+        NumericalError,
+        match="5 directions with a part inside the mask; got 3 of them: J M has no higher rank; ask for rank=3 at most",
+    ):
+        regional_directions(f, x, place, where="x", rank=5, tol=tol, plan=PLAN)
+
+
 def test_law29_loco_is_orthogonal_to_the_outside(x0_map, x):
     found = stacked(loco_directions(x0_map, x, TOP, rank=2, tol=1e-8, plan=PLAN)).flatten(1)
     w = outside_vectors(x0_map, x, TOP, tol=1e-8, plan=PLAN).flatten(1)

@@ -69,7 +69,8 @@ def regional_directions(
     Raises:
         OptionError: If ``where`` is unknown, or the mask is empty.
         ShapeError: If x or the mask does not fit.
-        NumericalError: If nothing of a direction is left.
+        NumericalError: If nothing of a direction is left: by the second step, or inside a mask in x, as beyond the rank
+            of ``J M``.
 
     Example:
         >>> from pullback.testing import ConvMap
@@ -84,7 +85,7 @@ def regional_directions(
     masked = MaskedInput(f, x, mask) if where == "x" else MaskedOutput(f, mask, where=where)
     basis = local_basis(masked, x, rank=rank, tol=tol, plan=plan or Plan.fixed(), generator=generator)
     origin = {**masked.origin, "estimator": f"masked {where}", "num_outside": 0}
-    v = _inside(basis.v, mask) if where == "x" else basis.v
+    v = _inside(basis.v, mask, tol) if where == "x" else basis.v
     if outside is not None and num_outside > 0:
         w = outside_vectors(outside, x, mask, rank=num_outside, tol=tol, plan=plan or Plan.fixed(), generator=generator)
         v, origin["num_outside"] = cleared(v, restricted(w, mask) if where == "x" else w), len(w)
@@ -94,11 +95,21 @@ def regional_directions(
     ]
 
 
-def _inside(v: Tensor, mask: Mask) -> Tensor:
-    """Right vectors of ``J M``, `(k, *x_shape)`, without what an iteration to a tolerance leaves of them elsewhere."""
+def _inside(v: Tensor, mask: Mask, tol: float) -> Tensor:
+    """Right vectors of ``J M``, `(k, *x_shape)`, without what an iteration to a tolerance leaves of them elsewhere.
+
+    One with ``s > 0`` lies inside, to within the tolerance; of one that lies elsewhere only that is found inside.
+    """
     inside = v * (mask_at(mask, v.shape[1:]) > 0).to(v)
-    length = torch.linalg.vector_norm(inside.flatten(1), dim=1).reshape(-1, *[1] * (v.ndim - 1))
-    return inside / length.clamp_min(torch.finfo(v.dtype).tiny)
+    length = torch.linalg.vector_norm(inside.flatten(1), dim=1)
+    num = int((length > max(tol, SEEN)).sum())
+    if num < len(v):
+        raise NumericalError(
+            wanted=f"{len(v)} directions with a part inside the mask",
+            got=f"{num} of them: J M has no higher rank",
+            hint=f"ask for rank={num} at most, or mark a larger part",
+        )
+    return inside / length.reshape(-1, *[1] * (v.ndim - 1))
 
 
 def loco_directions(
