@@ -73,7 +73,8 @@ def test_a_plan_that_was_chosen_before_gets_the_times_of_today_and_stays_what_it
     assert (now.jvp_engine, now.vjp_engine, now.chunk) == ("double_backward", "loop", 8)
     assert [width for width, _ in now.seconds_by_width] == [2, 4, 6, 8]
     times = [now.seconds_per_jvp, now.seconds_per_vjp, *(seconds for _, seconds in now.seconds_by_width)]
-    assert all(0 < seconds < 60 for seconds in times)
+    assert all(seconds > 0 for seconds in times)
+    assert 1e9 not in times
 
 
 def test_the_expected_products_are_those_of_a_decaying_spectrum():
