@@ -7,6 +7,7 @@ import torch
 from pullback.directions import Direction
 from pullback.edit import edit, x_guidance
 from pullback.edit.presets import PARK2023, PARK2023_NEURIPS, REPORTED_PATHS, preset
+from pullback.edit.window import Boost
 from pullback.errors import OptionError
 from pullback.geometry.power import MIN_ITERATIONS, power_iteration
 from pullback.models import toy_denoiser
@@ -52,6 +53,13 @@ def test_published_guidance_is_run_with_its_own_weight():
 def test_the_reported_path_lengths():
     assert dict(REPORTED_PATHS.reported) == {"lerp": (10.29, 0.87), "slerp": (7.69, 0.76), "shooting": (5.98, 0.76)}
     assert (REPORTED_PATHS.num_segments, REPORTED_PATHS.num_pairs) == (30, 50)
+
+
+@pytest.mark.parametrize("found", [PARK2023, PARK2023_NEURIPS], ids=lambda each: each.name)
+def test_what_both_papers_share_stands_in_both(found):
+    assert found.paths is REPORTED_PATHS
+    assert (found.eta_last, found.boost_share) == (1.0, 0.2)
+    assert Boost().share == found.boost_share
 
 
 def test_presets_cannot_be_changed():

@@ -51,7 +51,7 @@ class Boost:
     """Noise put back on the last part of a walk: eta 1 there, 0 before  (quality boosting, off unless asked for).
 
     Attributes:
-        share: Part of the steps, from the clean end; the published value is .2.
+        share: Part of the steps, from the clean end; .2 as published, see `pullback.edit.preset`.
         seed: Of the noise, which is the same for every row of a batch: frames stay comparable.
 
     Raises:
