@@ -102,7 +102,7 @@ def test_figures(name, model, tmp_path_factory, monkeypatch):
 
     monkeypatch.setattr(Context, "feature_map", pooled)
     context = Context(model, TINY, bank=tmp_path_factory.getbasetemp() / "figures")
-    context._plan = PLAN
+    context.how = PLAN
     rows = load_figure(name).run(context).rows
     assert all(isinstance(value, str | int | float) for row in rows for value in row.values())
 
