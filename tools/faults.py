@@ -395,4 +395,32 @@ MUTANTS = (
         "half = num_samples - 1",
         "tests/api/test_banked.py::test_when_memory_runs_out_fewer_latents_go_together_and_nothing_else_changes",
     ),
+    Mutant(
+        "mean of spans that stays where it began",
+        "geometry/frechet.py",
+        "mean = grassmann_exp(mean, tangent)",
+        "mean = grassmann_exp(mean, 0 * tangent)",
+        "tests/geometry/test_frechet.py::test_law14_the_mean_tangent_vanishes_and_no_neighbour_is_better",
+    ),
+    Mutant(
+        "curvedness of h instead of its spaces",
+        "geometry/lengths.py",
+        "curvedness=geodesic_distance(u[:-1], u[1:]).cpu(),",
+        "curvedness=(h[1:] - h[:-1]).norm(dim=1).cpu(),",
+        "tests/geometry/test_lengths.py::test_law17_a_linear_map_is_flat",
+    ),
+    Mutant(
+        "perturbed samples about no mean",
+        "directions/pca.py",
+        "deviations.append(h - h.mean(0))",
+        "deviations.append(h)",
+        "tests/directions/test_pca.py::test_law30_axes_of_perturbations_approach_u_as_the_noise_falls_and_samples_grow",
+    ),
+    Mutant(
+        "vectors of a dead row left at zero",
+        "geometry/linalg.py",
+        "if is_by_columns(columns) and len(lacking := _lacking(inner, matrix.dtype)):",
+        "if is_by_columns(columns) and not len(lacking := _lacking(inner, matrix.dtype)):",
+        "tests/geometry/test_linalg.py::test_law05_vectors_are_orthonormal_where_rows_of_j_are_zero",
+    ),
 )
