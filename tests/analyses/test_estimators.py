@@ -9,6 +9,7 @@ from pullback.analyses.context import Context
 from pullback.analyses.figures.estimators import (
     METHODS,
     carries_over,
+    draw,
     num_pca,
     row,
     semantic,
@@ -98,6 +99,26 @@ def test_a_row_counts_distinct_factors_among_all_directions():
     found = row(Result("ours", effects), rank=3)
     assert (found["D@K"], found["purity"], found["transfer"]) == (3.0, 1.0, 1.0)
     assert (found["pass rate"], found["locality"], found["success"]) == (1.0, pytest.approx(0.4), 1.0)
+
+
+def test_the_pass_rate_has_an_interval_over_samples_and_not_over_directions():
+    """Half of the samples pass with every direction; or half of the directions do on every sample."""
+    odd = np.eye(4)[:, None].repeat(8, axis=1)
+    by_sample = np.zeros((4, 8, 2), bool)
+    by_sample[:, :4] = True
+    by_direction = np.zeros((4, 8, 2), bool)
+    by_direction[:2] = True
+    spread, none = (
+        row(Result("ours", Effects(odd, 0 * odd, passed, np.ones(4), np.ones(4))), rank=4)
+        for passed in (by_sample, by_direction)
+    )
+    assert spread["pass rate"] == none["pass rate"] == 0.5
+    assert spread["pass rate low"] < 0.25 < 0.75 < spread["pass rate high"]
+    assert none["pass rate low"] == none["pass rate high"] == 0.5
+    pass_rate = draw([{**each, "method": name} for each, name in ((spread, "ours"), (none, "rotated"))]).axes[4]
+    ends = [container[2][0].get_segments()[0][:, 0] for container in pass_rate.containers]
+    assert ends[0].tolist() == pytest.approx([spread["pass rate low"], spread["pass rate high"]])
+    assert ends[1].tolist() == [0.5, 0.5]
 
 
 def test_a_row_tells_what_was_counted_and_the_note_what_that_is_of_ours():

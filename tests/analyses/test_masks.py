@@ -119,3 +119,23 @@ def test_the_mask_of_the_hair_is_where_another_tone_of_hair_shows():
         assert (mask & place).sum() > 0.8 * place.sum()
         assert (eyes & place).sum() < 0.2 * place.sum()
         assert mask.float().mean() < 0.5
+
+
+def test_paired_differences_of_both_measures_are_drawn_by_region_and_over_all():
+    """Ours lies .1 outside less in each region of every sample; it succeeds more often in one of two regions."""
+    rows = [
+        {"sample": i, "region": region, "method": method, "passed": 1.0}
+        | {"outside": 0.5 + 0.05 * i - 0.1 * (method == "ours")}
+        | {"success": float(method == "ours" and region == "eyes")}
+        for i in range(4)
+        for region in ("eyes", "hair")
+        for method in masks.METHODS
+    ]
+    _, _, outside, success = masks.draw(rows).axes
+    for axis, wanted in ((outside, [-0.1, -0.1, -0.1]), (success, [1.0, 0.0, 0.5])):
+        means = [container[0].get_ydata()[0] for container in axis.containers]
+        assert means == pytest.approx(wanted)
+        spans = [container[2][0].get_segments()[0][:, 1] for container in axis.containers]
+        assert [span[1] - span[0] for span in spans] == pytest.approx([0.0] * 3, abs=1e-9)
+        assert axis.get_ylabel().endswith("ours less LOCO-Edit's")
+    assert "outside -0.10 [-0.10, -0.10], success +0.50 [+0.50, +0.50]" in masks._paired(rows)

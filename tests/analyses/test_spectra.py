@@ -38,6 +38,8 @@ def test_every_row_of_psd_has_its_null_and_products_are_counted(context):
     assert len(set(nulls.values())) == 2 * 2 * 3 + 1
     dashed = [line for line in psd.draw(outcome.rows).axes[1].lines if line.get_linestyle() == "--"]
     assert len(dashed) == 3
+    left = psd.draw(outcome.rows).axes[0]
+    assert len(left.collections) == len(left.lines) == 2  # a band for each timestep
 
 
 def test_the_null_of_spectra_is_flatter_and_as_long_as_the_samples_own(context):
@@ -51,4 +53,4 @@ def test_the_null_of_spectra_is_flatter_and_as_long_as_the_samples_own(context):
     for pool in ("none", "sum"):
         assert len(set(column(outcome.rows, "effective_rank_null", pool=pool))) == 1
     assert len(distinct(outcome.rows, "effective_rank_null")) == 2
-    assert sum(line.get_linestyle() == "--" for axis in spectra.draw(outcome.rows).axes for line in axis.lines) == 4
+    assert sum(line.get_linestyle() == "--" for axis in spectra.draw(outcome.rows).axes for line in axis.lines) == 5

@@ -72,7 +72,7 @@ class FigureModule(Protocol):
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, as fixed before any run.
+    """One claim, as fixed before the committed run; what was read otherwise afterwards says so.
 
     Attributes:
         name: Short.
@@ -80,6 +80,7 @@ class Claim:
         claim: In words.
         effect: What is measured, positive if the claim is right.
         null: What chance gives.
+        sharpened: How and since when it is read otherwise than in the first run; empty if it is not.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Claim:
     claim: str
     effect: str
     null: str
+    sharpened: str = ""
 
 
 def load_figure(name: str) -> FigureModule:
@@ -156,7 +158,7 @@ def total_bases(names: Sequence[str], size: Size, *, num_prompts: int = 0) -> in
 
 
 def claims() -> Mapping[str, Claim]:
-    """The claims by name, out of ``claims.json``, which was written before the first run.
+    """The claims by name, out of ``claims.json``: fixed before the committed run, some readings sharpened afterwards.
 
     Example:
         >>> claims()["spectra flatten"].figure

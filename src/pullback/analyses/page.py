@@ -17,6 +17,10 @@ from pullback.measure.report_text import esc, number
 
 PAGE = "analysis.html"
 MAX_ROWS = 40
+FIXED = (
+    "The claims were fixed in claims.json before the run that the package publishes. How some of them are read was "
+    "sharpened after that run had been seen: each says so, and the changelog tells why. Sizes stand in sizes.py."
+)
 
 
 def write_page(out: Path) -> Path:
@@ -71,8 +75,8 @@ def _findings(record: dict[str, Any], names: list[str]) -> str:
     rows += [_untested(claim) for claim in claims().values() if claim.name not in tested]
     head = "".join(f"<th scope='col'>{each}</th>" for each in ("claim", "effect [95 %]", "chance", "n", "verdict"))
     return (
-        "<section id='claims'><h2>What was claimed, and what was found</h2><p class='intro'>The claims and what is "
-        "measured for each were fixed in a file before the run.</p><div class='scroll'><table class='claims'>"
+        f"<section id='claims'><h2>What was claimed, and what was found</h2><p class='intro'>{esc(FIXED)}</p>"
+        "<div class='scroll'><table class='claims'>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
     )
 
@@ -91,8 +95,9 @@ def _untested(claim: Claim) -> str:
 
 def _claim_row(claim: Claim, numbers: tuple[str, ...], *, kind: str, verdict: str) -> str:
     cells = "".join(f"<td>{each}</td>" for each in numbers)
+    told = f"{claim.effect}. {claim.sharpened}" if claim.sharpened else claim.effect
     return (
-        f"<tr><td>{esc(claim.claim)}<br><span class='muted'>{esc(claim.effect)}</span></td>{cells}"
+        f"<tr><td>{esc(claim.claim)}<br><span class='muted'>{esc(told)}</span></td>{cells}"
         f"<td class='verdict {kind}'>{esc(verdict)}</td></tr>"
     )
 

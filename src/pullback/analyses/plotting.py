@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 INK, SOFT, COLOURS = "#1f1c18", "#8a8378", ("#0b6a61", "#c05a1c", "#4b6cb7", "#8d5aa8", "#6b7a1e", "#a33a4a")
 NULL_STYLE = {"color": SOFT, "linestyle": "--", "linewidth": 1.2}
 DPI = 110
+LEAST_OF_PAIRS = 3
+"""Samples whose means over all others have an interval."""
+Colour = str | tuple[float, float, float, float]
 
 
 def panels(num: int, *, width: float = 4.2, height: float = 3.2, num_rows: int = 1) -> tuple[Figure, list[Axes]]:
@@ -44,25 +47,48 @@ def line_of_means(
     y: str,
     at: Sequence[float],
     label: str,
-    colour: str,
+    colour: Colour,
     is_of_pairs: bool = False,
+    style: str = "o-",
     **where: str | float,
 ) -> None:
     """Mean over rows at each x, with the 95 % interval as a band; ``is_of_pairs``: a row is a mean over all others."""
     values = [column(rows, y, **{x: value, **where}) for value in at]
-    bands = np.array([_band(of_pairs(each) if is_of_pairs else each) for each in values])
-    axis.plot(at, bands[:, 0], "o-", color=colour, markersize=3.5, linewidth=1.5, label=label)
+    bands = np.array([_band(each, is_of_pairs=is_of_pairs) for each in values])
+    axis.plot(at, bands[:, 0], style, color=colour, markersize=3.5, linewidth=1.5, label=label)
     axis.fill_between(at, bands[:, 1], bands[:, 2], color=colour, alpha=0.18, linewidth=0)
 
 
-def dots(axis: Axes, groups: Mapping[str, NDArray[np.float64]], *, colours: Sequence[str] = COLOURS) -> None:
-    """Every value of each group, and beside them the mean with its 95 % interval."""
+def dots(
+    axis: Axes,
+    groups: Mapping[str, NDArray[np.float64]],
+    *,
+    colours: Sequence[str] = COLOURS,
+    is_of_pairs: bool = False,
+    has_interval: bool = True,
+) -> None:
+    """Every value of each group, and beside them the mean with its 95 % interval.
+
+    Args:
+        axis: Where to.
+        groups: Values by name.
+        colours: Of the groups, in turn.
+        is_of_pairs: Whether a value is the mean over all others of its group.
+        has_interval: Whether the values are independent units; if not, the mean stands alone.
+    """
     for place, (values, colour) in enumerate(zip(groups.values(), cycle(colours), strict=False)):
-        mean, low, high = _band(values)
+        mean, low, high = _band(values, is_of_pairs=is_of_pairs) if has_interval else [float(values.mean())] * 3
         axis.plot(np.full(len(values), place - 0.12), values, ".", color=colour, alpha=0.35, markersize=4)
         axis.errorbar([place + 0.12], [mean], [[mean - low], [high - mean]], fmt="o", color=colour, markersize=4)
     axis.set_xticks(range(len(groups)), list(groups), fontsize=7, rotation=30 if len(groups) > 3 else 0)
     axis.set_xlim(-0.5, max(len(groups), 1) - 0.5)
+
+
+def shades(num: int) -> list[Colour]:
+    """Colours of an ordered row of lines, light to dark."""
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](0.9 * (1 - i / max(num - 1, 1))) for i in range(num)]
 
 
 def heat(axis: Axes, values: NDArray[np.float64], labels: Sequence[str], *, title: str) -> None:
@@ -104,8 +130,9 @@ def sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], *, gap: int = 4, scale: i
     return buffer.getvalue()
 
 
-def _band(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    if len(values) > 1:
-        return interval(values)
+def _band(values: NDArray[np.float64], *, is_of_pairs: bool = False) -> tuple[float, float, float]:
+    """Mean and 95 % interval; too few values for one have none."""
+    if len(values) >= (LEAST_OF_PAIRS if is_of_pairs else 2):
+        return interval(of_pairs(values) if is_of_pairs else values)
     mean = float(values.mean())
     return mean, mean, mean

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pullback.analyses.beyond import Array, beyond, raw_text
 from pullback.analyses.context import Context
 from pullback.analyses.plotting import COLOURS, line_of_means, panels
-from pullback.analyses.record import Outcome, Rows, column, distinct, finding, of_pairs
+from pullback.analyses.record import Finding, Outcome, Rows, column, distinct, of_pairs
 from pullback.analyses.sizes import Size
 from pullback.api.finder import check_rank
 from pullback.api.model import Model, load
@@ -26,7 +27,7 @@ TITLE = "Tangent spaces and the richness of the data"
 CAPTION = (
     "Geodesic distance of the tangent space of each sample to those of the others, in models trained on data of few "
     "and of many factors, two training seeds each, from the same noise. Dashed: spans drawn at random out of the "
-    "directions of the samples of the same model (matched)."
+    "directions of the samples of the same model (matched); the claim is read against their difference."
 )
 PAPER = (
     "2307.12868 compares models that were trained on data sets of different complexity: the simpler the data, the "
@@ -91,15 +92,31 @@ def consistency(context: Context, models: Mapping[str, Sequence[Model]]) -> Outc
                     }
                     for i, distance in enumerate(own)
                 ]
-    samples = range(size.num_samples)
-    mean = {level: np.array([column(rows, "distance", level=level, sample=i).mean() for i in samples])
-            for level in LEVELS}  # fmt: skip
-    note = (
-        f"Means over its timesteps, paired by the noise that samples begin from. Training seeds of a level differ by "
+    return Outcome(rows, findings_of(rows), num=size.num_samples, note=note_of(rows))
+
+
+def findings_of(rows: Rows) -> list[Finding]:
+    """What the table says: how much closer the spaces of simpler data are, beyond what their nulls differ by."""
+    return [beyond("simple data, consistent spaces", *differences(rows))]
+
+
+def note_of(rows: Rows) -> str:
+    """The difference as it is, how much of it the nulls have too, and what a training seed does."""
+    return (
+        f"Means over its timesteps, paired by the noise that samples begin from. "
+        f"{raw_text('Distance, many factors less few, rad', *differences(rows))} Training seeds of a level differ by "
         f"{', '.join(f'{_between(rows, level):.2f} ({level})' for level in LEVELS)} rad."
     )
-    findings = [finding("simple data, consistent spaces", of_pairs(mean["many"] - mean["few"]))]
-    return Outcome(rows, findings, num=size.num_samples, note=note)
+
+
+def differences(rows: Rows) -> tuple[Array, float]:
+    """Mean distance in models of many factors less that of few, for each sample, and the same of the nulls."""
+    samples = distinct(rows, "sample")
+    few, many = (
+        np.array([column(rows, "distance", level=level, sample=i).mean() for i in samples]) for level in LEVELS
+    )
+    few_null, many_null = (float(column(rows, "matched_null", level=level).mean()) for level in LEVELS)
+    return of_pairs(many - few), many_null - few_null
 
 
 def _distances(context: Context, model: Model, t_fraction: float) -> tuple[np.ndarray, float]:

@@ -14,7 +14,7 @@ from pullback.analyses.context import Context
 from pullback.analyses.moves import frames_of, middle_time, quiet
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, panels, sheet
 from pullback.analyses.reading import gate_of, reader_of, told
-from pullback.analyses.record import Outcome, Rows, column, distinct, interval
+from pullback.analyses.record import Outcome, Rows, Value, column, distinct, interval
 from pullback.analyses.sizes import Size
 from pullback.directions.masked_maps import MaskedOutput
 from pullback.directions.masks import Mask, Rectangle, mask_at, outside_share
@@ -58,6 +58,7 @@ RECTANGLES: Mapping[str, Rectangle] = {
 }
 """For models whose regions are not known, and where a region cannot be seen."""
 METHODS = ("ours", "LOCO-Edit", "random in mask")
+LABELS = {"outside": "share outside", "success": "success"}
 VISIBLE = 0.05
 """Change of a clean sample in [-1, 1] for a standard deviation of a factor, above which a place belongs to it."""
 INSIDE = 0.2
@@ -200,19 +201,27 @@ def is_success(effect: NDArray[np.float64], own: list[int] | None, passed: bool,
 
 def _paired(rows: Rows) -> str:
     """Differences of the two methods over samples, regions averaged, in words."""
-    samples, parts = distinct(rows, "sample"), []
+    parts = []
     for name in ("outside", "success"):
-        own, loco = (np.array([column(rows, name, sample=i, method=m).mean() for i in samples]) for m in METHODS[:2])
-        mean, low, high = interval(own - loco)
+        mean, low, high = interval(gained(rows, name))
         parts.append(f"{name} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
     return f"Ours less LOCO-Edit's, paired over samples: {', '.join(parts)}."
 
 
+def gained(rows: Rows, name: str, **where: Value) -> NDArray[np.float64]:
+    """Ours less LOCO-Edit's for each sample, mean over the regions that are asked for."""
+    own, loco = (
+        np.array([column(rows, name, sample=i, method=m, **where).mean() for i in distinct(rows, "sample")])
+        for m in METHODS[:2]
+    )
+    return own - loco
+
+
 def draw(rows: Rows) -> Figure:
-    """Share outside and success by region and method; paired differences of ours and LOCO-Edit's."""
-    regions, samples = [str(each) for each in distinct(rows, "region")], distinct(rows, "sample")
-    figure, axes = panels(3, width=4.6)
-    for axis, name, label in ((axes[0], "outside", "share outside"), (axes[1], "success", "success")):
+    """Share outside and success by region and method; below, paired differences of ours and LOCO-Edit's."""
+    regions = [str(each) for each in distinct(rows, "region")]
+    figure, axes = panels(4, width=4.6, num_rows=2)
+    for axis, (name, label) in zip(axes, LABELS.items(), strict=False):
         for shift, (method, colour) in enumerate(zip(METHODS, COLOURS, strict=False)):
             values = [column(rows, name, region=region, method=method) for region in regions]
             means = np.array([interval(each) if len(each) > 1 else [each.mean()] * 3 for each in values])
@@ -222,17 +231,9 @@ def draw(rows: Rows) -> Figure:
         axis.set_xticks(range(len(regions)), regions, fontsize=8)
         axis.set(ylabel=label, ylim=(-0.03, 1.03))
     axes[0].legend(frameon=False, fontsize=7)
-    differences = {
-        region: np.array(
-            [
-                column(rows, "outside", sample=i, region=region, method=METHODS[0])[0]
-                - column(rows, "outside", sample=i, region=region, method=METHODS[1])[0]
-                for i in samples
-            ]
-        )
-        for region in regions
-    }
-    dots(axes[2], differences)
-    axes[2].axhline(0, **NULL_STYLE)
-    axes[2].set(ylabel="share outside, ours less LOCO-Edit's")
+    for axis, (name, label) in zip(axes[2:], LABELS.items(), strict=True):
+        each = {region: gained(rows, name, region=region) for region in regions}
+        dots(axis, {**each, "all": gained(rows, name)})
+        axis.axhline(0, **NULL_STYLE)
+        axis.set(ylabel=f"{label}, ours less LOCO-Edit's")
     return figure

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pullback.analyses.aside import aside
 from pullback.analyses.context import Context
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, line_of_means, panels, sheet
 from pullback.analyses.record import Outcome, Rows, column, distinct, finding
@@ -62,17 +65,22 @@ def run(context: Context) -> Outcome:
     latents = context.latents(t_fraction, 2 * size.num_pairs).unflatten(0, (size.num_pairs, 2))
     rows, spans, shown = [], {}, {}
     every = math.ceil(size.num_pairs * len(KINDS) * (size.num_segments + 1) * size.rank / MOST_ROWS)
-    for place, kind in enumerate(KINDS):  # the bases of one kind are in memory at a time
-        made = paths(f, latents, kind=kind, num_segments=size.num_segments, bases_at=lambda x: context.bases(f, x))
+    context.plan(f, latents.flatten(0, 1))  # how many latents go together is known from here on
+    for place, kind in enumerate(KINDS):
+        made = paths(
+            f, latents, kind=kind, num_segments=size.num_segments, bases_at=lambda x: context.bases(f, x),
+            batch=context.batch,
+        )  # fmt: skip
         for pair, found in enumerate(made):
             rows += _rows(pair, kind, found.lengths)
             first = (pair * len(KINDS) + place) * (size.num_segments + 1)
-            spans |= {i: basis.u for i, basis in enumerate(found.bases, start=first) if i % every == 0}
+            points = enumerate(found.bases, start=first)
+            spans |= {i: basis.u.to("cpu", copy=True) for i, basis in points if i % every == 0}
             if pair < size.num_people:
                 shown.setdefault(f"pair-{pair}", []).append(found.points)
     rows.sort(key=lambda row: row["pair"])
     pictures = {name: _pictures(context, points, f.t) for name, points in shown.items()}
-    drawn_from = torch.stack([spans[i] for i in sorted(spans)])
+    drawn_from = torch.stack([spans[i] for i in sorted(spans)]).to(f.device)
     null = float(matched_distances(drawn_from, generator=context.generator()).mean())
     total = {kind: np.array([column(rows, "curvedness", pair=i, path=kind).sum() for i in range(size.num_pairs)])
              for kind in KINDS}  # fmt: skip
@@ -88,19 +96,45 @@ def run(context: Context) -> Outcome:
     return Outcome([{**row, "matched_null": null} for row in rows], findings, pictures, size.num_pairs, note)
 
 
-def paths(f: FeatureMap, pairs: Tensor, *, kind: PathKind, num_segments: int, bases_at: BasesAt) -> list[Path]:
-    """One path for each pair, `(P, 2, *x_shape)`, their bases made together."""
-    if kind == "shooting":
-        shots = together([shooting_towards(f, a, b, num_steps=num_segments) for a, b in pairs], bases_at)
-        points, bases = [shot.x for shot in shots], [list(shot.bases) for shot in shots]
-    else:
-        points = [path_between(f, a, b, kind=kind, num_segments=num_segments) for a, b in pairs]
-        made, num = bases_at(torch.cat(points)), num_segments + 1
-        bases = [list(made[i * num : (i + 1) * num]) for i in range(len(points))]
-    return [
-        Path(at, made, path_lengths(f, at, made, target=b))
-        for at, made, (_, b) in zip(points, bases, pairs, strict=True)
-    ]
+def paths(
+    f: FeatureMap, pairs: Tensor, *, kind: PathKind, num_segments: int, bases_at: BasesAt, batch: int
+) -> Iterator[Path]:
+    """One path for each pair, made together with others, and given away as soon as it is there.
+
+    Args:
+        f: The feature map.
+        pairs: Both ends, `(P, 2, *x_shape)`.
+        kind: Of the path.
+        num_segments: Of each.
+        bases_at: Makes bases.
+        batch: Latents whose bases are computed together. Those of about two batches are held at a time; of ``batch``
+            shots, all points on the CPU, since shots are made in step.
+    """
+    made = partial(_shots, f) if kind == "shooting" else partial(_lines, f, kind)
+    for (points, bases), (_, b) in zip(made(pairs, num_segments, bases_at, batch), pairs, strict=True):
+        yield Path(points, bases, path_lengths(f, points, bases, target=b))
+
+
+def _shots(
+    f: FeatureMap, pairs: Tensor, num_segments: int, bases_at: BasesAt, batch: int
+) -> Iterator[tuple[Tensor, list[TangentBasis]]]:
+    for group in pairs.split(batch):
+        walks = [shooting_towards(f, a, b, num_steps=num_segments) for a, b in group]
+        for shot in together(walks, lambda x: [aside(basis) for basis in bases_at(x)]):
+            yield shot.x, list(shot.bases)
+
+
+def _lines(
+    f: FeatureMap, kind: PathKind, pairs: Tensor, num_segments: int, bases_at: BasesAt, batch: int
+) -> Iterator[tuple[Tensor, list[TangentBasis]]]:
+    """Whole batches of points are taken from one path after the other; a path is complete within one or between two."""
+    points = [path_between(f, a, b, kind=kind, num_segments=num_segments) for a, b in pairs]
+    num, bases, done = num_segments + 1, [], 0
+    for part in torch.cat(points).split(2 * batch):  # twice: some of them are in the bank, and leave room
+        bases += bases_at(part)
+        while len(bases) >= num:
+            yield points[done], bases[:num]
+            bases, done = bases[num:], done + 1
 
 
 def _rows(pair: int, kind: str, lengths: PathLengths) -> list[dict[str, str | float]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
+from pullback.analyses.beyond import Array, beyond, raw_text
 from pullback.analyses.context import Context
 from pullback.analyses.moves import unit_weights
-from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels
-from pullback.analyses.record import Outcome, Rows, Value, column, distinct, finding
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels, shades
+from pullback.analyses.record import Finding, Outcome, Rows, Value, column, distinct
 from pullback.analyses.sizes import Size
 from pullback.geometry import one_product
 from pullback.geometry.psd import power_spectrum
@@ -23,8 +23,8 @@ TITLE = "Frequency content of directions"
 CAPTION = (
     "Power of the local directions v over rings of spatial frequency, at several timesteps; beside it the share below "
     "1/8 cycle a pixel. Dashed in its colour: the same for random directions of h pulled back at the same sample, "
-    "v = J^T u (matched), since the network makes any u coarse or fine, whether it is singular or not. Dashed grey: "
-    "random directions of x, for which every frequency counts alike."
+    "v = J^T u (matched), since the network makes any u coarse or fine, whether it is singular or not; the claim is "
+    "read against their change. Dashed grey: random directions of x, for which every frequency counts alike."
 )
 PAPER = (
     "2307.12868 shows the power spectra of its latent directions by timestep: low frequencies near T, and higher "
@@ -42,7 +42,7 @@ def num_bases(size: Size) -> int:
 
 def run(context: Context) -> Outcome:
     """Mean power spectra of bases of every sample, timestep and pooling."""
-    rows, low = [], {}
+    rows = []
     nulls: dict[tuple[Value, ...], float] = {
         (t_fraction, str(pool), sample): share
         for t_fraction in context.size.t_fractions
@@ -52,7 +52,6 @@ def run(context: Context) -> Outcome:
     for where, basis in context.bases_everywhere(POOLS):
         spectrum = power_spectrum(basis.v)
         share = float(spectrum.low_share().mean())
-        low.setdefault((where["t_fraction"], where["pool"]), []).append(share)
         shares = {"low_share": share, "low_share_null": nulls[tuple(where.values())]}
         rows += [
             {**where, **shares, "frequency": float(frequency), "power": float(power)}
@@ -61,9 +60,28 @@ def run(context: Context) -> Outcome:
     noise = torch.randn(64, *context.model.x_shape, generator=context.generator())
     chance = float(power_spectrum(noise).low_share().mean())
     rows += [{**rows[-1], "pool": "random x", "sample": 0, "low_share": chance, "low_share_null": chance}]
-    first, last = max(context.size.t_fractions), min(context.size.t_fractions)
-    change = np.array(low[first, "none"]) - np.array(low[last, "none"])
-    return Outcome(rows, [finding("late directions are finer", change)], num=context.size.num_samples)
+    return Outcome(rows, findings_of(rows), num=context.size.num_samples, note=note_of(rows))
+
+
+def findings_of(rows: Rows) -> list[Finding]:
+    """What the table says: how far the low-frequency share of v falls beyond that of its null, sample by sample."""
+    return [beyond("late directions are finer", *changes(rows))]
+
+
+def note_of(rows: Rows) -> str:
+    """The fall as it is, and how much of it the null has too."""
+    return raw_text("Low-frequency share at the largest t/T less that at the smallest, whole h", *changes(rows))
+
+
+def changes(rows: Rows) -> tuple[Array, Array]:
+    """Low-frequency share at the largest t less that at the smallest, of v and of its null, for each sample."""
+    once = [row for row in rows if row["pool"] == "none" and row["frequency"] == rows[0]["frequency"]]
+    times = [float(t) for t in distinct(once, "t_fraction")]
+    own, null = (
+        column(once, name, t_fraction=max(times)) - column(once, name, t_fraction=min(times))
+        for name in ("low_share", "low_share_null")
+    )
+    return own, null
 
 
 def pulled_back(context: Context, t_fraction: float, pool: Pool) -> list[float]:
@@ -80,12 +98,11 @@ def draw(rows: Rows) -> Figure:
     rows = [row for row in rows if row["pool"] != "random x"]
     times = [float(t) for t in distinct(rows, "t_fraction")]
     figure, (left, right) = panels(2)
-    for t, colour in zip(times, _shades(len(times)), strict=True):
+    for t, colour in zip(times, shades(len(times)), strict=True):
         kept = [row for row in rows if row["t_fraction"] == t and row["pool"] == "none"]
-        frequencies = [float(f) for f in distinct(kept, "frequency")]
-        means = [np.mean([float(r["power"]) for r in kept if r["frequency"] == f]) for f in frequencies]
-        left.loglog(frequencies[1:], means[1:], color=colour, label=f"t/T {t:g}")
-    left.set(xlabel="cycles a pixel", ylabel="power of v", title="whole h")
+        at = [float(f) for f in distinct(kept, "frequency")][1:]  # a logarithm has no place for 0
+        line_of_means(left, kept, x="frequency", y="power", at=at, label=f"t/T {t:g}", colour=colour, style="-")
+    left.set(xlabel="cycles a pixel", ylabel="power of v", title="whole h", xscale="log", yscale="log")
     left.set_xticks([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2], ["1/64", "1/32", "1/16", "1/8", "1/4", "1/2"])
     left.minorticks_off()
     left.legend(frameon=False, fontsize=7)
@@ -99,9 +116,3 @@ def draw(rows: Rows) -> Figure:
     right.set(xlabel="t / T", ylabel="share below 1/8 cycle a pixel", ylim=(0, 1))
     right.legend(frameon=False, fontsize=7)
     return figure
-
-
-def _shades(num: int) -> list[tuple[float, float, float, float]]:
-    from matplotlib import colormaps
-
-    return [colormaps["viridis"](0.9 * (1 - i / max(num - 1, 1))) for i in range(num)]

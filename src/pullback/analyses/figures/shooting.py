@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from pullback.analyses.aside import aside
 from pullback.analyses.context import Context
 from pullback.analyses.moves import edit_time, frames_of, quiet, unit_weights
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels, sheet
@@ -94,8 +95,10 @@ def run(context: Context) -> Outcome:
 def _walks(context: Context, f: NetworkFeatureMap) -> Iterator[dict[str, Walk]]:
     """The three ways of each sample; as many shots at a time as bases are computed together."""
     size, generator = context.size, context.generator()
-    for x in context.latents(edit_time(size), size.num_pairs).split(context.batch):
-        bases = context.bases(f, x)
+    latents = context.latents(edit_time(size), size.num_pairs)
+    context.plan(f, latents)  # how many latents go together is known from here on
+    for x in latents.split(context.batch):
+        bases = [aside(basis) for basis in context.bases(f, x)]
         with quiet():
             tops = torch.stack([basis.v[0] for basis in bases]).to(x)
             units = calibrate(f, x, tops, distance=context.distance(f)).unit.tolist()
@@ -103,7 +106,7 @@ def _walks(context: Context, f: NetworkFeatureMap) -> Iterator[dict[str, Walk]]:
         weights = unit_weights(len(x), size.rank, generator)
         yield from walks(
             f, x, bases, steps=steps, num_steps=size.num_segments, weights=weights,
-            bases_at=lambda at: context.bases(f, at),
+            bases_at=lambda at: [aside(basis) for basis in context.bases(f, at)],
         )  # fmt: skip
 
 
@@ -132,7 +135,7 @@ def walks(
             _straight_on(start, basis, each, step=step, num_steps=num_steps)
             for each in (torch.eye(basis.rank)[0], drawn)
         )
-        turned = Walk(shot.x, basis.u[0], float(basis.s[0]), step, shot.retained.tolist())
+        turned = Walk(shot.x, basis.u[0].clone(), float(basis.s[0]), step, shot.retained.tolist())
         found.append(dict(zip(WAYS, (fixed, turned, random), strict=True)))
     return found
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pullback.analyses.aside import aside
 from pullback.analyses.context import Context
 from pullback.analyses.plotting import NULL_STYLE, dots, heat, panels
 from pullback.analyses.record import MIN_UNITS, Outcome, Rows, column, distinct, interval
@@ -44,6 +46,7 @@ def run(context: Context) -> Outcome:
     times, num = context.size.t_fractions, num_trajectories(context.size)
     # as many latents as `samples` has, so that they are the same to the last bit and the bank knows their bases
     latents = torch.stack([context.latents(t, context.size.num_samples)[:num] for t in times], dim=1)
+    context.plan(context.feature_map(times[0]), latents[:, 0])  # how many latents go together is known from here on
     rows = []
     for trajectory, grid in enumerate(_grids(context, latents)):
         maps = time_maps(lambda a, b, grid=grid: grid[a, b], times)
@@ -84,18 +87,21 @@ def num_trajectories(size: Size) -> int:
     return min(MOST_TRAJECTORIES, max(2, 3 * size.num_samples // 5))
 
 
-def _grids(context: Context, latents: Tensor) -> list[dict[tuple[float, float], TangentBasis]]:
+def _grids(context: Context, latents: Tensor) -> Iterator[dict[tuple[float, float], TangentBasis]]:
     """The basis at the latent of time a under the network at time b, for each trajectory of `(P, T, *x_shape)`.
 
-    Those of one b are computed together, whichever trajectory they are of.
+    Those of one b are computed together, whichever trajectory they are of; as many trajectories at a time as fill two
+    batches, and of their bases u alone is kept.
     """
     times = context.size.t_fractions
-    grids: list[dict[tuple[float, float], TangentBasis]] = [{} for _ in latents]
-    for b in times:
-        bases = iter(context.bases(context.feature_map(b), latents.flatten(0, 1)))
-        for grid in grids:
-            grid.update({(a, b): next(bases) for a in times})
-    return grids
+    for group in latents.split(max(1, 2 * context.batch // len(times))):
+        grids: list[dict[tuple[float, float], TangentBasis]] = [{} for _ in group]
+        for b in times:
+            made = context.bases(context.feature_map(b), group.flatten(0, 1))
+            bases = (aside(basis, only_u=True) for basis in made)
+            for grid in grids:
+                grid.update({(a, b): next(bases) for a in times})
+        yield from grids
 
 
 def draw(rows: Rows) -> Figure:
