@@ -51,7 +51,9 @@ def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num
     plan, batch = plan_and_batch(f, x, rank=numbers.rank, generator=torch.Generator().manual_seed(0))
     dims = torch.Size(f.x_shape).numel(), torch.Size(f.h_shape).numel()
     together = min(batch, len(x))
-    cost = basis_cost((plan, plan), dims, rank=numbers.rank, num_samples=together, like=x)
+    cost = basis_cost(
+        (plan, plan), dims, rank=numbers.rank, num_samples=together, t_fractions=numbers.t_fractions, like=x
+    )
     num_bases = total_bases(names, numbers, num_prompts=num_prompts)
     num_products = num_bases * cost.num_products
     seconds = num_products * cost.seconds * (BATCH_OVERHEAD if together > 1 else 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pullback.geometry.cost import (
     expected_krylov_bytes,
     expected_products,
     is_cheaper_whole,
+    more_at,
     seconds_of_algebra,
     seconds_per_product,
     timed,
@@ -40,7 +42,7 @@ from pullback.models.multistep import picture_steps
 MIN_GAIN, LAYOUT_GAIN = 1.2, 1.05
 """Low precision is taken for pictures when so many times as fast; another layout, which loses nothing, for less."""
 BYTES_PER_FRAME = 6_000
-BATCH_OVERHEAD = 1.3
+BATCH_OVERHEAD = 1.2
 """What bases of a batch take over their products alone, as measured at eight samples: those that are done leave a
 narrower batch behind, whose products are dearer and whose graphs are made again."""
 
@@ -157,7 +159,14 @@ def forecast(
     peak_bytes = _memory_so_far(model)  # before anything that grows with the rank
     num_samples = settings.num_samples + settings.num_held_out
     dims = math.prod(f.x_shape), math.prod(f.h_shape)
-    cost = basis_cost((plan, now), dims, rank=settings.rank, num_samples=min(batch, num_samples), like=x)
+    cost = basis_cost(
+        (plan, now),
+        dims,
+        rank=settings.rank,
+        num_samples=min(batch, num_samples),
+        t_fractions=(settings.t_fraction,),
+        like=x,
+    )
     overhead = BATCH_OVERHEAD if batch > 1 else 1.0
     num_pictures = num_samples + page.num_frames
     steps = picture_steps(settings.num_steps, model.schedule.fraction(f.t or 0))
@@ -204,7 +213,13 @@ class BasisCost:
 
 
 def basis_cost(
-    plans: tuple[Plan, Plan], dims: tuple[int, int], *, rank: int, num_samples: int, like: torch.Tensor
+    plans: tuple[Plan, Plan],
+    dims: tuple[int, int],
+    *,
+    rank: int,
+    num_samples: int,
+    t_fractions: Sequence[float],
+    like: torch.Tensor,
 ) -> BasisCost:
     """What a basis takes in a batch of samples; a small feature is computed whole, by reverse products.
 
@@ -213,6 +228,7 @@ def basis_cost(
         dims: Dimensions of x and h.
         rank: Of the basis.
         num_samples: Of a batch.
+        t_fractions: Shares of T at which bases are made, each as often.
         like: Gives dtype and device.
     """
     plan, now = plans
@@ -223,7 +239,8 @@ def basis_cost(
     algebra = seconds_of_algebra(num_samples, dims, guarded=guarded, block=block, like=like)
     num_bytes = expected_krylov_bytes(num_samples, dims, guarded=guarded, block=block, like=like)
     seconds = seconds_per_product(now, block * num_samples) + algebra
-    return BasisCost(expected_products(guarded, block), seconds, num_bytes, block)
+    more = sum(map(more_at, t_fractions)) / len(t_fractions)
+    return BasisCost(round(more * expected_products(guarded, block)), seconds, num_bytes, block)
 
 
 def _fastest_precision(

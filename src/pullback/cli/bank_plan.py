@@ -48,7 +48,9 @@ def takes_text(bank: Bank, work: BasisWork) -> str:
         return "not measured"
     dim_h, dim_x = dims_of(work)
     like = torch.zeros(1, dtype=torch.float64 if request.dtype == "float64" else torch.float32)
-    cost = basis_cost((plan, plan), (dim_x, dim_h), rank=request.rank, num_samples=group, like=like)
+    cost = basis_cost(
+        (plan, plan), (dim_x, dim_h), rank=request.rank, num_samples=group, t_fractions=request.t_fractions, like=like
+    )
     products = cost.num_products * request.num_units
     seconds = products * cost.seconds * (BATCH_OVERHEAD if group > 1 else 1.0)
     return (

@@ -17,6 +17,8 @@ BLOCKS = (1, 2, 3, 4, 6, 8, 10)
 PRODUCTS_PER_TRIPLET, PRODUCTS_PER_WIDTH = 4.4, 16.0
 """Measured on the shipped model at t/T = .8: products grow about so with rank + guard and with the block; a sixth more
 at .5, a third more at .2."""
+TIME_OF_PRODUCTS, PER_TIME = 0.8, 0.45
+"""The share of T of these figures, and how much a share below it adds: a third more at .2 was 1.27 to 1.33."""
 PROBE_PRODUCTS = 15
 WHOLE_GAIN = 1.3
 """Measured on the shipped model (`python -m benchmarks run --only pooled`): both ways are as dear at 109 channels for
@@ -36,6 +38,16 @@ def expected_products(guarded: int, block: int, *, verify: bool = True) -> int:
     """
     krylov = PRODUCTS_PER_TRIPLET * guarded + PRODUCTS_PER_WIDTH * (block - 1)
     return round(krylov) + (PROBE_PRODUCTS if verify else 0)
+
+
+def more_at(t_fraction: float) -> float:
+    """How many times the products of t/T = .8 a basis takes at another t, as measured on the shipped model.
+
+    Example:
+        >>> [round(more_at(t), 2) for t in (1.0, 0.8, 0.2)]
+        [1.0, 1.0, 1.27]
+    """
+    return 1 + PER_TIME * max(TIME_OF_PRODUCTS - t_fraction, 0.0)
 
 
 def is_cheaper_whole(dim_h: int, rank: int) -> bool:
