@@ -22,7 +22,7 @@ def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, larg
     Args:
         out: JSON file; a run into an existing one replaces the tables it measures.
         only: Parts to run: accuracy10, accuracy50, memory, discover, edit, batching, growth, planner, engines, ideas,
-            pooled, compiled, gpu; exact and celebahq when named, or with --large.
+            starts, pooled, compiled, gpu; exact and celebahq when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
         large: Also what takes an hour on a CPU: the dense confirmation, and the 256-px architecture.
     """
@@ -75,7 +75,7 @@ def plot(record: Positional[Path], picture: Positional[Path]) -> None:
 
 
 def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
-    from benchmarks import gpu, ideas, large, memory, pipeline, planner, traced
+    from benchmarks import gpu, ideas, large, memory, pipeline, planner, starts, traced
     from benchmarks.growth import growth_rows
     from benchmarks.solvers import portraits_rows
 
@@ -89,6 +89,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "planner": planner.planner_rows,
         "engines": ideas.engine_rows,
         "ideas": ideas.idea_rows,
+        "starts": partial(starts.portraits_rows, num=min(num, 2)),
         "pooled": ideas.pooled_rows,
         "compiled": traced.traced_rows,
         "gpu": gpu.gpu_rows,

@@ -13,18 +13,16 @@ import pullback
 from benchmarks.cases import Case, portraits, wide_pooled
 from benchmarks.record import Row
 from benchmarks.solvers import TOL, angle_deg, true_bases
-from benchmarks.starts import LATER, NEIGHBOURS, start_rows
+from benchmarks.starts import NEIGHBOURS, vectors
 from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
 from pullback.geometry.linalg import randn
 from pullback.geometry.plan import JvpEngine, VjpEngine
 
 
 def idea_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 2) -> list[Row]:
-    """Width of the block, guards, and where to start, if not at random; products without the probe."""
-    shares = (0.8, 0.5, 0.2)
-    cases = portraits(t_fractions=shares, num=num + NEIGHBOURS)
-    before = portraits(t_fractions=[share + LATER for share in shares], num=num)
-    return [row for rank in ranks for row in (*_blocks(cases, rank, num), *start_rows(cases, before, rank, num))]
+    """Width of the block, guards, and the first vector, if not random; products without the probe."""
+    cases = portraits(num=num + NEIGHBOURS)
+    return [row for rank in ranks for row in (*_blocks(cases, rank, num), *vectors(cases, rank, num))]
 
 
 def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8), (1, 16))) -> list[Row]:

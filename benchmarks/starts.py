@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, portraits
 from benchmarks.record import Row
 from benchmarks.solvers import TOL, angle_deg, true_bases
 from pullback.geometry import JacobianAt, Plan, TangentBasis, top_singular
@@ -26,7 +26,7 @@ SEED = 7
 
 
 def start_rows(cases: Sequence[Case], before: Sequence[Case], rank: int, num: int) -> list[Row]:
-    """All of these tables.
+    """Tables of first blocks, of two phases, and of the least that could do.
 
     Args:
         cases: Float32 maps with latents: the first ``num`` are computed, the others are their neighbours.
@@ -34,12 +34,15 @@ def start_rows(cases: Sequence[Case], before: Sequence[Case], rank: int, num: in
         rank: k.
         num: Samples of each case.
     """
-    return [
-        *vectors(cases, rank, num),
-        *blocks(cases, before, rank, num),
-        *phases(cases, rank, num),
-        *least(cases, rank, num),
-    ]
+    return [*blocks(cases, before, rank, num), *phases(cases, rank, num), *least(cases, rank, num)]
+
+
+def portraits_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 2) -> list[Row]:
+    """These tables of the shipped model, at three timesteps."""
+    shares = (0.8, 0.5, 0.2)
+    cases = portraits(t_fractions=shares, num=num + NEIGHBOURS)
+    before = portraits(t_fractions=[share + LATER for share in shares], num=num)
+    return [row for rank in ranks for row in start_rows(cases, before, rank, num)]
 
 
 def vectors(cases: Sequence[Case], rank: int, num: int) -> list[Row]:

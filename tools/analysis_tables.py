@@ -40,7 +40,7 @@ def claim_table(figures: dict) -> str:
 
 def figure_table(figures: dict) -> str:
     """Every figure with what it took and what it says of itself."""
-    lines = ["| figure | shows | n | products of new bases | minutes | note |", "|---|---|---|---|---|---|"]
+    lines = ["| figure | shows | n | products | minutes | note |", "|---|---|---|---|---|---|"]
     lines += [
         f"| `{name}` | {load_figure(name).TITLE} | {entry['num'] or ''} | {entry['num_products']:,} |"
         f" {entry['seconds'] / 60:.1f} | {entry['note']} |"
