@@ -64,7 +64,6 @@ def figures_of(ours: Alone, theirs: Alone) -> dict[str, Figure]:
         "of it Krylov bases": ours.krylov_mib,
         "published, MiB": theirs.mib,
         "ours / published": ours.mib / theirs.mib if theirs.mib else None,
-        "seconds": ours.seconds,
     }
 
 
