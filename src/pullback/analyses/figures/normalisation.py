@@ -113,8 +113,9 @@ def _edited(context: Context, x: Tensor, directions: list[Direction], normalise:
     f = context.feature_map(t_fraction)
     steps = max(1, round(context.size.num_steps * t_fraction))
     with quiet(), warnings.catch_warnings():
-        # The warning advises against normalising where abar < 1e-3, since colours drift there. Drift is what this
-        # figure measures and plots, at every t it is asked for, and tests turn warnings into errors.
+        # The library advises against normalising where abar < 1e-3, since colours drift there. This figure exists to
+        # measure that drift and plots it at every t, so that the advice would come once an edit and tell nothing new.
+        # Only this one message is silenced, and only in this block.
         warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # the drift warned of is plotted here
         return edit(
             context.model,
