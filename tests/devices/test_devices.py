@@ -10,8 +10,8 @@ from torch.utils import backend_registration
 SETUP = "_setup_privateuseone_for_python_backend"
 
 
-# The simulated device is a backend written in Python, for which older torch (pyproject allows 2.6) has no way in: nothing
-# could be simulated there. The pinned torch of constraints.txt has it, so that `make test` and CI always run this test.
+# The simulated device is a backend written in Python, for which older torch (pyproject allows 2.6) has no way in:
+# nothing could be simulated there. The torch of constraints.txt has it, so that `make test` and CI always run this.
 @pytest.mark.skipif(
     not hasattr(backend_registration, SETUP), reason=f"this torch has no backends written in Python ({SETUP})"
 )
