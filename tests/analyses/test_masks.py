@@ -28,7 +28,7 @@ def test_where_each_place_of_the_picture_is_its_own_place_of_x_nothing_falls_out
     weight = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
     picture = as_feature_map(lambda at: weight * at, x[None])
     feature = as_feature_map(lambda at: at.flatten(1), x[None])
-    v = three_ways(feature, picture, x, LEFT, generator=torch.Generator().manual_seed(1))
+    (v,) = three_ways(feature, picture, x, [LEFT], generator=torch.Generator().manual_seed(1))
     assert torch.allclose(v.flatten(1).norm(dim=1), torch.ones(3).double())
     assert outside_share(weight * v, LEFT).max() < 1e-12
     inside = weight * mask_at(LEFT, x.shape)
@@ -43,12 +43,26 @@ def test_what_the_outside_sees_most_is_taken_out_of_all_three():
     picture = as_feature_map(lambda at: (at.flatten(1) @ mixed.T).unflatten(1, (1, 4, 4)), x[None])
     turn = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     feature = as_feature_map(lambda at: at.flatten(1) @ turn, x[None])
-    v = three_ways(feature, picture, x, LEFT, generator=torch.Generator().manual_seed(1))
+    (v,) = three_ways(feature, picture, x, [LEFT], generator=torch.Generator().manual_seed(1))
     pushed = (v.flatten(1) @ mixed.T).unflatten(1, (1, 4, 4))
     assert outside_share(pushed, LEFT).max() < 1e-10
     noise = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     left_alone = (masked_vectors(noise, LEFT).flatten(1) @ mixed.T).unflatten(1, (1, 4, 4))
     assert outside_share(left_alone, LEFT)[0] > 0.1
+
+
+def test_regions_of_a_latent_found_together_are_those_found_one_after_the_other():
+    x = torch.zeros(1, 4, 4, dtype=torch.float64)
+    weights = [torch.randn(16, 16, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in (0, 1)]
+    picture, feature = (
+        as_feature_map(lambda at, w=w: (at.flatten(1) @ w).unflatten(1, (1, 4, 4)), x[None]) for w in weights
+    )
+    places = [LEFT, Rectangle(0, 0, 0.5, 1)]
+    both = three_ways(feature, picture, x, places, generator=torch.Generator().manual_seed(1))
+    for place, together in zip(places, both, strict=True):
+        (alone,) = three_ways(feature, picture, x, [place], generator=torch.Generator().manual_seed(1))
+        for k in (0, 1):
+            assert abs(float((alone[k] * together[k]).sum())) > 0.99
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +73,9 @@ def context():
 def test_the_prediction_that_is_looked_at_is_the_clean_sample(context, monkeypatch):
     seen = []
 
-    def spy(f, x0_map, x, mask, **how):
+    def spy(f, x0_map, x, places, **how):
         seen.append(torch.equal(x0_map(x[None]), context.model.x0(x[None], x0_map.t)))
-        return three_ways(f, x0_map, x, mask, **how)
+        return three_ways(f, x0_map, x, places, **how)
 
     monkeypatch.setattr(masks, "three_ways", spy)
     masks.run(context)
@@ -76,8 +90,8 @@ def test_all_move_the_prediction_inside_alike_or_it_is_said(context, monkeypatch
     v = torch.randn(3, *x.shape, generator=torch.Generator().manual_seed(0))
     v = v / v.flatten(1).norm(dim=1).reshape(3, 1, 1, 1)
     v[2] = v[2] / 1e4  # needs a move that is longer than any may be
-    x0, reached = masks.edited(context, x0_map, x, v, LEFT)
-    assert x0.shape == (3, 2, *x.shape)
+    moved, reached = masks.both_ways(context, x0_map, x, v, LEFT)
+    assert moved.shape == (3, 2, *x.shape)
     assert reached.tolist() == [True, True, False]
 
 

@@ -13,10 +13,12 @@ from pullback.directions import (
     mask_at,
     outside_share,
     outside_vectors,
+    regional_bases,
     regional_directions,
     restricted,
     shrink_mask,
 )
+from pullback.directions.masked_jacobian import MaskedJacobianAt, flat_masks
 from pullback.errors import NumericalError, OptionError, ShapeError
 from pullback.geometry import JacobianAt, Plan
 from pullback.models import toy_denoiser
@@ -95,6 +97,32 @@ def test_masked_maps_have_masked_jacobians(jvp_engine):
         torch.testing.assert_close(jac.jvp(eye).mT, exact, atol=1e-7, rtol=0)
         assert masked.origin["mask"] != ""
     assert torch.equal(MaskedInput(f, x, TOP)(x[None]), f(x[None]))
+
+
+def test_regional_bases_are_those_of_the_masked_maps_each_with_its_own_mask():
+    f, x, left = ConvMap(), torch.stack([latent(), 2 * latent(), latent()]), Rectangle(0, 0, 1, 0.5)
+    for where, kind in (("x", lambda at, mask: MaskedInput(f, at, mask)), ("h", lambda _, mask: MaskedOutput(f, mask))):
+        found = regional_bases(f, x, [TOP, left, left], where=where, rank=3, tol=1e-8, plan=PLAN)
+        for at, mask, basis in zip(x, [TOP, left, left], found, strict=True):
+            alone = local_basis(kind(at, mask), at, rank=3, tol=1e-8, plan=PLAN)
+            torch.testing.assert_close(basis.s, alone.s, rtol=1e-6, atol=0)
+            assert torch.allclose((basis.v * alone.v).flatten(1).sum(1).abs(), torch.ones(3).double(), atol=1e-6)
+    with pytest.raises(ShapeError, match="a mask for each latent; got 2 and 3"):
+        regional_bases(f, x, [TOP, left], plan=PLAN)
+
+
+@pytest.mark.parametrize("jvp_engine", ["vmap", "double_backward", "finite_difference"])
+def test_products_of_masked_jacobians_are_masked_on_both_sides_also_of_some_of_the_samples(jvp_engine):
+    f, x, masks = ConvMap(), torch.stack([latent(), 2 * latent()]), [TOP, Rectangle(0, 0, 1, 0.5)]
+    in_x, in_h = flat_masks(masks, f.x_shape), flat_masks(masks, f.h_shape)
+    jac = MaskedJacobianAt(f, x, in_x=in_x, in_h=in_h, plan=Plan.fixed(jvp_engine))
+    exact = torch.stack([in_h[i, 0][:, None] * f.jacobian(x[i]) * in_x[i, 0] for i in (0, 1)])
+    torch.testing.assert_close(jac.dense(), exact, atol=1e-7, rtol=0)
+    second = jac.subset([1])
+    torch.testing.assert_close(second.dense(), exact[1:], atol=1e-7, rtol=0)
+    torch.testing.assert_close(jac.by(Plan.fixed("loop")).dense(), exact, atol=1e-7, rtol=0)
+    v = torch.randn(1, 2, 192, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(second.jvp_flat(v)[0], v[0] @ exact[1].mT, atol=1e-6, rtol=0)
 
 
 def test_a_mask_in_x_keeps_v_inside_and_one_in_h_keeps_u_inside():

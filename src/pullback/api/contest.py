@@ -143,14 +143,19 @@ class _Arena:
             self.x = self._latents(found.settings.held_out_seeds[0], settings.num_held_out)
         self.num_walked = passes.finished // settings.num_held_out  # passes of a sample, those of discovery too
         self.x_tuning = self._latents(self._seed(TUNING_OFFSET), settings.num_tuning)
+        self.before, self.before_tuning = self.walk.unedited(self.x), self.walk.unedited(self.x_tuning)
         unedited = self.walk.pictures(self._latents(self._seed(GATE_OFFSET), settings.num_gate or NUM_GATE))
         self.gate = float(np.quantile(judge.residual(unedited), 0.95))
 
     def run(self, method: str) -> Result:
         """Makes the directions, matches their effect on tuning samples, edits and reads the held-out ones."""
         move, cost = self._rival(method) if method in RIVALS else self._mover(method)
-        length = matched_length(self.walk, self.x_tuning, move(self.x_tuning), size=self.settings.size)
-        return Result(method, effects(self.walk, self.x, move(self.x), length, gate=self.gate), cost)
+        tuning, held_out = move(self.x_tuning), move(self.x)
+        length = matched_length(
+            self.walk, self.x_tuning, tuning, size=self.settings.size, unedited=self.before_tuning
+        )  # fmt: skip
+        found = effects(self.walk, self.x, held_out, length, gate=self.gate, unedited=self.before)
+        return Result(method, found, cost)
 
     def _rival(self, method: str) -> tuple[Mover, Cost]:
         """Another estimator on as many samples as the work of ours allows."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         first_order_outside,
         loco_directions,
         outside_vectors,
+        regional_bases,
         regional_directions,
         restricted,
     )
@@ -57,6 +58,7 @@ __all__ = [
     "pca_of_perturbed",
     "random_h",
     "random_x",
+    "regional_bases",
     "regional_directions",
     "restricted",
     "rotated",
@@ -94,6 +96,7 @@ _HOMES = {
     "pca_of_perturbed": "pca",
     "random_h": "controls",
     "random_x": "controls",
+    "regional_bases": "regional",
     "regional_directions": "regional",
     "restricted": "regional",
     "rotated": "controls",

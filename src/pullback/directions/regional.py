@@ -9,14 +9,15 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from pullback.directions.local import local_basis
-from pullback.directions.masked_maps import MaskedInput, MaskedOutput
-from pullback.directions.masks import Mask, mask_at, outside_share
+from pullback.directions.masked_jacobian import MaskedJacobianAt, flat_masks
+from pullback.directions.masks import Mask, mask_at, mask_digest, outside_share
 from pullback.directions.types import Direction
 from pullback.errors import NumericalError, OptionError, ShapeError
+from pullback.geometry.cost import is_cheaper_whole
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import deflated, orthonormal_rows, row_svd
 from pullback.geometry.plan import Plan
+from pullback.geometry.svd import top_singular
 from pullback.geometry.tangent import TangentBasis
 from pullback.types import FeatureMap
 
@@ -80,27 +81,90 @@ def regional_directions(
         >>> float(found[0].vector[:, 4:].abs().max()) < 1e-12
         True
     """
-    if where not in get_args(Where):
-        raise OptionError(wanted="where x, h or x0", got=repr(where), hint="x0 is the picture that the latent becomes")
-    masked = MaskedInput(f, x, mask) if where == "x" else MaskedOutput(f, mask, where=where)
-    basis = local_basis(masked, x, rank=rank, tol=tol, plan=plan or Plan.fixed(), generator=generator)
-    origin = {**masked.origin, "estimator": f"masked {where}", "num_outside": 0}
-    v = _inside(basis.v, mask, tol) if where == "x" else basis.v
+    (basis,) = regional_bases(f, x[None], [mask], where=where, rank=rank, tol=tol, plan=plan, generator=generator)
+    origin = {
+        **f.origin,
+        "mask": mask_digest(mask_at(mask, f.x_shape if where == "x" else f.h_shape)),
+        "mask_on": where,
+    }
+    if where == "x":
+        origin["anchor"] = mask_digest(x.detach().cpu())
+    v, num_cleared = basis.v, 0
     if outside is not None and num_outside > 0:
-        w = outside_vectors(outside, x, mask, rank=num_outside, tol=tol, plan=plan or Plan.fixed(), generator=generator)
-        v, origin["num_outside"] = cleared(v, restricted(w, mask) if where == "x" else w), len(w)
+        w = outside_vectors(outside, x, mask, rank=num_outside, tol=tol, plan=plan, generator=generator)
+        v, num_cleared = cleared(v, restricted(w, mask) if where == "x" else w), len(w)
+    origin |= {"estimator": f"masked {where}", "num_outside": num_cleared}
     return [
         Direction(row.clone(), "X", origin, s=float(s), index=index)
         for index, (row, s) in enumerate(zip(v, basis.s, strict=True))
     ]
 
 
-def _inside(v: Tensor, mask: Mask, tol: float) -> Tensor:
+def regional_bases(
+    f: FeatureMap,
+    x: Tensor,
+    masks: Sequence[Mask],
+    *,
+    where: Where = "x0",
+    is_outside: bool = False,
+    rank: int = 10,
+    tol: float = 1e-3,
+    plan: Plan | None = None,
+    generator: torch.Generator | None = None,
+) -> list[TangentBasis]:
+    """Top singular triplets of ``J M`` (``where="x"``) or ``M J`` at each of several latents, found together.
+
+    Args:
+        f: The map.
+        x: Latents `(B, *x_shape)`; one latent several times where several regions of it are wanted.
+        masks: One for each.
+        where: As in `regional_directions`. With ``"x"`` each v lies inside its mask, to the last bit.
+        is_outside: Whether the masks mark what is not meant: ``1 - M`` in place of M.
+        rank: How many triplets.
+        tol: Largest residual.
+        plan: How products are computed.
+        generator: For starting vectors.
+
+    Returns:
+        A basis each.
+
+    Raises:
+        OptionError: If ``where`` is unknown, or a mask is empty.
+        ShapeError: If a latent or a mask does not fit, or there are not as many masks as latents.
+        NumericalError: If a direction has no part inside its mask in x, as beyond the rank of ``J M``.
+
+    Example:
+        >>> from pullback.testing import ConvMap
+        >>> from pullback.directions.masks import Rectangle
+        >>> left, right = Rectangle(0, 0, 1, 0.5), Rectangle(0, 0.5, 1, 1)
+        >>> found = regional_bases(ConvMap(), torch.zeros(2, 3, 8, 8).double(), [left, right], where="x", rank=1)
+        >>> [float(basis.v[..., 4:].norm()) > 0.5 for basis in found]
+        [False, True]
+    """
+    if where not in get_args(Where):
+        raise OptionError(wanted="where x, h or x0", got=repr(where), hint="x0 is the picture that the latent becomes")
+    if len(masks) != len(x):
+        raise ShapeError(wanted="a mask for each latent", got=f"{len(masks)} and {len(x)}", hint="repeat the latent")
+    is_x = where == "x"
+    rows = flat_masks(masks, f.x_shape if is_x else f.h_shape)
+    rows = 1 - rows if is_outside else rows
+    jac = MaskedJacobianAt(f, x, in_x=rows if is_x else None, in_h=None if is_x else rows, plan=plan)
+    method = "pooled" if is_cheaper_whole(jac.dim_h, rank) else "lanczos"
+    bases = top_singular(jac, rank, method=method, tol=tol, generator=generator).samples()
+    if not is_x:
+        return list(bases)
+    return [
+        dataclasses.replace(basis, v=_inside(basis.v, inside.reshape(f.x_shape), tol))
+        for basis, inside in zip(bases, rows, strict=True)
+    ]
+
+
+def _inside(v: Tensor, mask: Tensor, tol: float) -> Tensor:
     """Right vectors of ``J M``, `(k, *x_shape)`, without what an iteration to a tolerance leaves of them elsewhere.
 
     One with ``s > 0`` lies inside, to within the tolerance; of one that lies elsewhere only that is found inside.
     """
-    inside = v * (mask_at(mask, v.shape[1:]) > 0).to(v)
+    inside = v * (mask > 0).to(v)
     length = torch.linalg.vector_norm(inside.flatten(1), dim=1)
     num = int((length > max(tol, SEEN)).sum())
     if num < len(v):
@@ -173,8 +237,14 @@ def outside_vectors(
     """
     if bool((mask_at(mask, f.h_shape) == 1).all()):
         return x.new_zeros(0, *x.shape)
-    masked = MaskedOutput(f, mask, is_outside=True, where="x0")
-    basis: TangentBasis = local_basis(masked, x, rank=rank, tol=tol, plan=plan or Plan.fixed(), generator=generator)
+    (basis,) = regional_bases(
+        f, x[None], [mask], is_outside=True, rank=rank, tol=tol, plan=plan, generator=generator
+    )  # fmt: skip
+    return seen_vectors(basis)
+
+
+def seen_vectors(basis: TangentBasis) -> Tensor:
+    """The v `(r, *x_shape)` of one latent's basis that move h at all; none, if J is 0, as outside a full mask."""
     return basis.v[basis.s > SEEN * basis.s[:1]]
 
 

@@ -189,15 +189,19 @@ class JacobianAt:
         """The Jacobian at some of the samples, on the same counter and plan."""
         if list(samples) == list(range(self.num_samples)):
             return self  # and keep its graph
-        part = JacobianAt(self.f, self._point.x[list(samples)], plan=self.plan)
+        part = self._at(self._point.x[list(samples)], samples, self.plan)
         part._counts, part._plans = [self._counts[i] for i in samples], self._plans
         return part
 
     def by(self, plan: Plan) -> JacobianAt:
         """The same Jacobian by another plan, on the same counter."""
-        other = JacobianAt(self.f, self.x, plan=plan)
+        other = self._at(self.x, range(self.num_samples), plan)
         other._counts = self._counts
         return other
+
+    def _at(self, x: Tensor, samples: Sequence[int], plan: Plan) -> JacobianAt:
+        """One of the same kind at latents x, which are the ``samples`` of this one."""
+        return JacobianAt(self.f, x, plan=plan)
 
     def _in_chunks(
         self, engine: Callable[[Point, Tensor], Tensor], rows: Tensor, shape: tuple[int, ...], dim_out: int

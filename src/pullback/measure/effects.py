@@ -68,6 +68,10 @@ class Walk:
             [denoise_multistep(self.denoiser, part, self.t, num_steps=self.num_steps) for part in x.split(self.chunk)]
         )
 
+    def unedited(self, x: Tensor) -> Array:
+        """What is read off the pictures of latents as they are, `(B, F)`."""
+        return self.read(self.pictures(x))
+
 
 @dataclass(frozen=True)
 class Effects:
@@ -93,7 +97,9 @@ class Effects:
         return np.linalg.norm(self.odd, axis=2).mean(axis=1)
 
 
-def effects(walk: Walk, x: Tensor, v: Tensor, length: Array, *, gate: float | None) -> Effects:
+def effects(
+    walk: Walk, x: Tensor, v: Tensor, length: Array, *, gate: float | None, unedited: Array | None = None
+) -> Effects:
     """Moves each sample by +-length along each direction and reads what changed.
 
     Args:
@@ -102,9 +108,10 @@ def effects(walk: Walk, x: Tensor, v: Tensor, length: Array, *, gate: float | No
         v: Unit directions made on each sample, shape `(S, K, *x_shape)`.
         length: Length of the move, shape `(K,)`.
         gate: Largest residual that passes; None skips the renderer and passes everything.
+        unedited: What is read off the samples themselves, ``walk.unedited(x)``, where it is known: `(S, F)`.
 
     Returns:
-        Odd and even parts; costs 2 K S ``num_steps`` calls for one picture each.
+        Odd and even parts; costs 2 K S ``num_steps`` calls for one picture each, and S more if ``unedited`` is None.
 
     Raises:
         ShapeError: If directions do not belong to the samples.
@@ -120,7 +127,8 @@ def effects(walk: Walk, x: Tensor, v: Tensor, length: Array, *, gate: float | No
     x0 = walk.pictures(moved)
     num_samples, num_directions = v.shape[:2]
     after = walk.read(x0).reshape(num_samples, num_directions, 2, -1)
-    change = (after - walk.read(walk.pictures(x))[:, None, None]).transpose(2, 1, 0, 3)  # (2, K, S, F)
+    before = walk.unedited(x) if unedited is None else unedited
+    change = (after - before[:, None, None]).transpose(2, 1, 0, 3)  # (2, K, S, F)
     passed = np.ones(len(x0), dtype=bool) if gate is None else walk.residual(x0) <= gate
     return Effects(
         odd=(change[0] - change[1]) / 2,
@@ -138,7 +146,14 @@ def _locality(x0: Tensor) -> Array:
 
 
 def matched_length(
-    walk: Walk, x: Tensor, v: Tensor, *, size: float, first: float = 8.0, num_rounds: int = NUM_ROUNDS
+    walk: Walk,
+    x: Tensor,
+    v: Tensor,
+    *,
+    size: float,
+    first: float = 8.0,
+    num_rounds: int = NUM_ROUNDS,
+    unedited: Array | None = None,
 ) -> Array:
     """Finds the length at which each direction's mean |e| equals ``size``, on tuning samples.
 
@@ -151,12 +166,13 @@ def matched_length(
         size: Wanted mean |e| in standard units.
         first: First length tried.
         num_rounds: Measurements.
+        unedited: As in `effects`.
 
     Returns:
         Lengths, shape `(K,)`.
     """
-    length = np.full(v.shape[1], first)
+    length, before = np.full(v.shape[1], first), walk.unedited(x) if unedited is None else unedited
     for _ in range(num_rounds):
-        reached = effects(walk, x, v, length, gate=None).size
+        reached = effects(walk, x, v, length, gate=None, unedited=before).size
         length = np.clip(length * np.clip(size / np.maximum(reached, 1e-6), 0.2, 5.0), 0.05, MAX_LENGTH)
     return length

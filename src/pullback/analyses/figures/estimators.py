@@ -44,7 +44,7 @@ PAPER = (
 METHODS = ("ours", "rotated", *RIVALS, "pca of h", "random h", "random x", "random network", "supervised")
 Indices = NDArray[np.intp]
 NUM_TUNING = 4
-NUM_STEPS = 5
+NUM_STEPS = 4
 
 
 def num_bases(size: Size) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from pullback.analyses.record import Outcome, Rows, Value, column, distinct, int
 from pullback.analyses.sizes import Size
 from pullback.directions.masked_maps import MaskedOutput
 from pullback.directions.masks import Mask, Rectangle, mask_at, outside_share
-from pullback.directions.regional import cleared, loco_directions, outside_vectors, regional_directions, restricted
+from pullback.directions.regional import NUM_OUTSIDE, cleared, regional_bases, restricted, seen_vectors
 from pullback.edit import calibrate, masked_vectors
 from pullback.geometry import Plan
 from pullback.models.output_map import OutputMap
@@ -92,26 +92,30 @@ def run(context: Context) -> Outcome:
     masks, gate = regions_of(context.judge, still), gate_of(context, reader)
     rows, pictures, is_alike = [], {}, []
     for i, latent in enumerate(x):
-        strips = []
-        for region, mask in masks[i].items():
-            v = three_ways(f, x0_map, latent, mask, generator=context.generator(i), plan=context.plan(f, x))
-            x0, reached = edited(context, x0_map, latent, v, mask)  # (3, 2, *x_shape), (3,)
-            is_alike.append(reached)
-            passed = reader.residual(x0.flatten(0, 1)).reshape(len(METHODS), 2) <= gate
-            seen = reader.factors(x0.flatten(0, 1)).reshape(len(METHODS), 2, -1)
-            outside = outside_share((x0[:, 1] - x0[:, 0]) / 2, mask)
+        regions, places = list(masks[i]), list(masks[i].values())
+        v = three_ways(f, x0_map, latent, places, generator=context.generator(i), plan=context.plan(f, x))
+        moved, reached = zip(
+            *(both_ways(context, x0_map, latent, *each) for each in zip(v, places, strict=True)), strict=True
+        )
+        is_alike += reached
+        moved = torch.stack(moved)  # (R, 3, 2, *x_shape)
+        x0 = context.pictures(moved.flatten(0, 2), x0_map.t)
+        passed = (reader.residual(x0) <= gate).reshape(moved.shape[:3])
+        seen, frames = reader.factors(x0).reshape(*moved.shape[:3], -1), frames_of(context, x0.reshape(moved.shape))
+        effect = (seen[:, :, 1] - seen[:, :, 0]) / 2  # (R, 3, F)
+        change = (x0.reshape(moved.shape)[:, :, 1] - x0.reshape(moved.shape)[:, :, 0]) / 2
+        for r, (region, mask) in enumerate(zip(regions, places, strict=True)):
+            outside = outside_share(change[r], mask)
             own = [reader.names.index(name) for name in REGIONS[region]] if context.judge is not None else None
             for k, method in enumerate(METHODS):
-                effect = (seen[k, 1] - seen[k, 0]) / 2
-                good = is_success(effect, own, bool(passed[k].all()), float(outside[k]))
+                good = is_success(effect[r, k], own, bool(passed[r, k].all()), float(outside[k]))
                 row = {"sample": i, "region": region, "method": method, "outside": float(outside[k])}
-                rows.append(row | {"success": float(good), "passed": float(passed[k].mean())})
-            frames = frames_of(context, x0)
-            strips.append([frames_of(context, still[i : i + 1])[0], *frames[0], *frames[1]])
-            context.num_bases += 3
-            context.progress(context.figure, min(context.num_bases, context.most_bases), context.most_bases)
+                rows.append(row | {"success": float(good), "passed": float(passed[r, k].mean())})
+        context.num_bases += 3 * len(regions)
+        context.progress(context.figure, min(context.num_bases, context.most_bases), context.most_bases)
         if i < size.num_people:
-            pictures[f"sample-{i}"] = sheet(strips)
+            unedited = frames_of(context, still[i : i + 1])[0]
+            pictures[f"sample-{i}"] = sheet([[unedited, *each[0], *each[1]] for each in frames])
     alike = ", ".join(
         f"{share:.0%} of {name}" for name, share in zip(METHODS, np.mean(is_alike, axis=0).tolist(), strict=True)
     )
@@ -140,31 +144,42 @@ def _seen(size: NDArray[np.float32], region: str) -> Mask:
 
 
 def three_ways(
-    f: FeatureMap, x0_map: FeatureMap, x: Tensor, mask: Mask, *, generator: torch.Generator, plan: Plan | None = None
+    f: FeatureMap,
+    x0_map: FeatureMap,
+    x: Tensor,
+    masks: Sequence[Mask],
+    *,
+    generator: torch.Generator,
+    plan: Plan | None = None,
 ) -> Tensor:
-    """Ours, LOCO-Edit's and a random direction inside a mask, `(3, *x_shape)`.
+    """Ours, LOCO-Edit's and a random direction inside each of several masks, `(R, 3, *x_shape)`.
 
     Args:
         f: The feature map.
         x0_map: The x0-prediction.
-        x: One latent, `x_shape`.
-        mask: In x and x0.
-        generator: For the random one and for starting vectors.
-        plan: How to compute: each region has maps of its own, and measuring one for each would cost more.
+        x: One latent, `x_shape`; all its regions are differentiated together.
+        masks: In x and x0.
+        generator: For the random ones and for starting vectors.
+        plan: How to compute.
     """
+    rows = x.expand(len(masks), *x.shape)
+    how: Any = {"tol": TOL, "plan": plan, "generator": generator}
     with quiet():
-        outside = outside_vectors(x0_map, x, mask, tol=TOL, plan=plan, generator=generator)
-        found = (
-            regional_directions(f, x, mask, where="x", rank=1, tol=TOL, plan=plan, generator=generator),
-            loco_directions(x0_map, x, mask, rank=1, num_outside=0, tol=TOL, plan=plan, generator=generator),
-        )
-    ours, loco = (each[0].vector[None] for each in found)
-    noise = masked_vectors(torch.randn(1, *x.shape, generator=generator).to(ours), mask)
-    return torch.cat([cleared(torch.cat([ours, noise]), restricted(outside, mask)), cleared(loco, outside)])[[0, 2, 1]]
+        outside = regional_bases(x0_map, rows, masks, where="x0", is_outside=True, rank=NUM_OUTSIDE, **how)
+        ours = regional_bases(f, rows, masks, where="x", rank=1, **how)
+        loco = regional_bases(x0_map, rows, masks, where="x0", rank=1, **how)
+    noise = torch.randn(len(masks), *x.shape, generator=generator).to(ours[0].v)
+    found = []
+    for i, mask in enumerate(masks):
+        w, inside = seen_vectors(outside[i]), torch.cat([ours[i].v, masked_vectors(noise[i : i + 1], mask)])
+        found.append(torch.cat([cleared(inside, restricted(w, mask)), cleared(loco[i].v, w)])[[0, 2, 1]])
+    return torch.stack(found)
 
 
-def edited(context: Context, x0_map: OutputMap, x: Tensor, v: Tensor, mask: Mask) -> tuple[Tensor, NDArray[np.bool_]]:
-    """Clean samples both ways, `(3, 2, *x_shape)`, minus first, at the same change of the prediction inside.
+def both_ways(
+    context: Context, x0_map: OutputMap, x: Tensor, v: Tensor, mask: Mask
+) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Latents moved along v `(3, *x_shape)`, minus first, `(3, 2, *x_shape)`, to one change of the prediction inside.
 
     And which of the three have got that far, `(3,)`: no move is longer than `FARTHEST`.
     """
@@ -174,8 +189,7 @@ def edited(context: Context, x0_map: OutputMap, x: Tensor, v: Tensor, mask: Mask
         found = calibrate(inside, rows, v.to(x), distance=goal, share=1.0, tolerance=0.03, max_calls=10)
     g = found.unit.clamp_max(farthest).to(x).reshape(-1, *[1] * x.ndim)
     moved = torch.stack([rows - g * v.to(x), rows + g * v.to(x)], dim=1)
-    x0 = context.pictures(moved.flatten(0, 1), x0_map.t).unflatten(0, moved.shape[:2])
-    return x0, (found.is_reached & (found.unit <= farthest)).cpu().numpy()
+    return moved, (found.is_reached & (found.unit <= farthest)).cpu().numpy()
 
 
 def is_success(effect: NDArray[np.float64], own: list[int] | None, passed: bool, outside: float) -> bool:
