@@ -91,7 +91,7 @@ def test_products_of_a_comparison() -> None:
 
     assert products("random x") == 0
     assert products("ours") == products("pca of h") == 3 * 6  # each direction pulled back to each sample
-    assert products("supervised") == 16 * 6
+    assert products("supervised") == 3 * 6  # as many as ours, of 16 factors
     assert products("random network") == 3 * 6 + 10 * 5
     assert products("ours transported") == products("ours transported", "random h pinv") == 10 * 6  # bases are shared
     assert products("random network transported") == 10 * 6 + 10 * 5

@@ -84,6 +84,22 @@ def test_ridge_recovers_planted_factor_directions():
     assert (found * axes).sum(dim=1).min() > 0.99
 
 
+def test_a_ceiling_of_fewer_directions_takes_the_factors_that_h_predicts_best():
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(50, 4, generator=generator))[0].T
+    z = torch.randn(100, 4, generator=generator)
+    seen = torch.tensor([0.05, 1.0, 0.2, 3.0])  # how strongly h moves with each factor
+    h = (z * seen) @ axes + 0.1 * torch.randn(100, 50, generator=generator)
+    every = ridge_directions(h, z.double().numpy())
+    best = ridge_directions(h, z.double().numpy(), num=2)
+    assert torch.equal(best, every[[1, 3]])
+    assert ridge_directions(h, z.double().numpy(), num=9).shape == (4, 50)
+
+    noise, kept = z.double().numpy().copy(), [0, 2, 3]
+    noise[:, 1] = np.random.default_rng(0).standard_normal(100)  # by heart 50 places know it well, from others not
+    assert torch.equal(ridge_directions(h, noise, num=3, penalty=1e-3), ridge_directions(h, noise, penalty=1e-3)[kept])
+
+
 def test_movers_give_unit_directions_on_each_sample():
     x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     v = by_one_product(lambda x: x**2, torch.eye(8)[:2], chunk=2)(x)  # pyright: ignore

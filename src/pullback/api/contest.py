@@ -217,7 +217,7 @@ class _Arena:
         return self._feature_map(replace(self.model, network=untrained_like(self.model.network)))
 
     def _ceiling(self) -> Tensor:
-        """Supervised directions of H, one a factor, from renders whose factors are known."""
+        """Supervised directions of H, one a factor and at most as many as ours, from renders of known factors."""
         if not isinstance(self.judge, Judge):
             raise OptionError(
                 wanted="a world of known factors for the supervised ceiling",
@@ -230,7 +230,7 @@ class _Arena:
         x = self.model.noise(x0, self.t, self.model.draw(range(seed, seed + num)))
         with torch.no_grad():
             h = torch.cat([self.f(part).flatten(1) for part in x.split(64)])
-        return ridge_directions(h.cpu(), z)
+        return ridge_directions(h.cpu(), z, num=len(self.found))
 
     def _bases(self, f: FeatureMap, x: Tensor) -> TangentBasis:
         """Bases at latents, computed once for all methods."""

@@ -64,7 +64,7 @@ def comparing(settings: Settings, rivals: ContestSettings, schedule: Schedule, *
     num_gate = rivals.num_gate or contest.NUM_GATE
     num_walked = rivals.num_held_out + rivals.num_tuning + num_gate
     work = walking(num_walked, settings, schedule)
-    work += Work(rows=num_gate * rivals.num_steps, readings=num_gate, renders=num_gate)
+    work += Work(rows=num_walked * rivals.num_steps, readings=num_walked, renders=num_gate)  # unedited
     for method in rivals.methods:
         work += _measuring(method, settings, rivals)
         work += _making(method, settings, rivals, schedule, products_each=products_each)
@@ -81,9 +81,8 @@ def _is_transported(method: str) -> bool:
 
 def _measuring(method: str, settings: Settings, rivals: ContestSettings) -> Work:
     """Matching the effect of each direction on tuning samples, and reading it on held-out ones."""
-    num = len(NAMES) if method.startswith("supervised") else settings.rank
-    tuning, held_out = ((2 * num + 1) * each for each in (rivals.num_tuning, rivals.num_held_out))
-    pictures = NUM_ROUNDS * tuning + held_out
+    num = min(len(NAMES), settings.rank) if method.startswith("supervised") else settings.rank
+    pictures = 2 * num * (NUM_ROUNDS * rivals.num_tuning + rivals.num_held_out)
     num_judged = 2 * num * rivals.num_held_out
     is_pulled = method != "random x" and not _is_transported(method)  # each direction by one product on each sample
     return Work(

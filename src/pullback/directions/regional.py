@@ -111,6 +111,7 @@ def regional_bases(
     tol: float = 1e-3,
     plan: Plan | None = None,
     generator: torch.Generator | None = None,
+    verify: bool = True,
 ) -> list[TangentBasis]:
     """Top singular triplets of ``J M`` (``where="x"``) or ``M J`` at each of several latents, found together.
 
@@ -124,6 +125,7 @@ def regional_bases(
         tol: Largest residual.
         plan: How products are computed.
         generator: For starting vectors.
+        verify: As in `local_basis`; its probes are most of the products of a low rank at a wide tolerance.
 
     Returns:
         A basis each.
@@ -150,7 +152,7 @@ def regional_bases(
     rows = 1 - rows if is_outside else rows
     jac = MaskedJacobianAt(f, x, in_x=rows if is_x else None, in_h=None if is_x else rows, plan=plan)
     method = "pooled" if is_cheaper_whole(jac.dim_h, rank) else "lanczos"
-    bases = top_singular(jac, rank, method=method, tol=tol, generator=generator).samples()
+    bases = top_singular(jac, rank, method=method, tol=tol, generator=generator, verify=verify).samples()
     if not is_x:
         return list(bases)
     return [

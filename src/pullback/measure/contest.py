@@ -67,24 +67,30 @@ def everywhere(v: Tensor) -> Mover:
     return lambda x: v.to(x).expand(len(x), *v.shape)
 
 
-def ridge_directions(h: Tensor, z: Array, *, penalty: float = 0.1) -> Tensor:
+def ridge_directions(h: Tensor, z: Array, *, num: int | None = None, penalty: float = 0.1) -> Tensor:
     """The supervised ceiling: for each factor, the ridge regression of z on h, as unit vectors of H.
 
-    ``w_j = H^T (H H^T + lambda I)^-1 z_j`` with centred h and lambda = penalty x mean eigenvalue.
+    ``w_j = H^T a_j`` with ``a_j = (H H^T + lambda I)^-1 z_j``, centred h and lambda = penalty x mean eigenvalue.
 
     Args:
         h: Features of latents of known factors, shape `(M, D)`.
         z: Their factors, shape `(M, F)`.
+        num: How many factors may have a direction: those whose values h predicts best, by the error of each latent
+            from all others, ``a_ij / (H H^T + lambda I)^-1_ii``, relative to the variance. None for all.
         penalty: Relative strength of the penalty, > 0.
 
     Returns:
-        Shape `(F, D)`, float32.
+        Shape `(F, D)`, or `(min(num, F), D)`, in the order of the factors, float32.
     """
     centred = h.double() - h.double().mean(dim=0)
     gram = centred @ centred.T
     target = torch.from_numpy(z - z.mean(axis=0))
     eye = torch.eye(len(gram), dtype=gram.dtype) * penalty * gram.diagonal().mean()
-    w = torch.linalg.solve(gram + eye, target).T @ centred
+    inverse = torch.linalg.inv(gram + eye)
+    weights = inverse @ target  # (M, F)
+    errors = (weights / inverse.diagonal()[:, None]).square().mean(dim=0) / target.square().mean(dim=0)
+    kept = errors.argsort(stable=True)[:num].sort().values
+    w = weights[:, kept].T @ centred
     return (w / w.norm(dim=1, keepdim=True)).float()
 
 
