@@ -13,6 +13,7 @@ from pullback.analyses.catalogue import AMONG, ORDER, chosen, claims, load_figur
 from pullback.analyses.context import Context
 from pullback.analyses.figures.times import note_of, num_trajectories
 from pullback.analyses.halves import NUM_PROBES
+from pullback.analyses.plan import planned, rank_rule_products
 from pullback.analyses.record import MIN_UNITS, Finding, read_csv
 from pullback.api.banked import Banked
 from pullback.errors import FileFormatError, MemoryWarning, NoMemoryError, OptionError
@@ -138,11 +139,16 @@ def test_figures_of_another_model_are_not_on_the_page(model, tmp_path):
     assert "id='spectra'" in again
 
 
-def test_figures_share_their_bases(folder):
+def test_figures_share_their_bases_and_the_plan_knows_what_comes_on_top(model, folder):
     """The spectra ask for the bases of psd, and finds them all in the bank."""
     figures = record_of(folder)["figures"]
     assert figures["psd"]["num_products"] > 0
-    assert [figures[name]["num_products"] for name in AMONG] == [2 * 3 * (16 + NUM_PROBES), 0]  # of the rank rule
+    num_ranked = rank_rule_products(model, TINY)
+    assert num_ranked == 2 * 3 * (16 + NUM_PROBES)
+    assert [figures[name]["num_products"] for name in AMONG] == [num_ranked, 0]
+    text = planned(model, FIGURES, TINY, folder).text
+    assert f"{num_ranked} of them of the rank rule" in text
+    assert "rank rule" not in planned(model, ["psd"], TINY, folder).text
     assert figures["estimators"]["num_products"] > 0, "of maps of their own"
     assert figures["masks"]["num_products"] > 0
 

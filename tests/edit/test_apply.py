@@ -16,16 +16,6 @@ from pullback.models import denoise, toy_denoiser
 T = 600
 
 
-@pytest.fixture
-def den():
-    return toy_denoiser(dtype=torch.float64)
-
-
-@pytest.fixture
-def f(den):
-    return den.feature_map(t=T)
-
-
 def direction(f, seed, space="H"):
     shape = (256,) if space == "H" else f.x_shape
     vector = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(f.dtype)

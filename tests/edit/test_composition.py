@@ -5,20 +5,10 @@ from pullback.directions import Direction
 from pullback.edit import compose, edit, interaction, orthogonalised
 from pullback.errors import MismatchError, NumericalError, OptionError, ShapeError
 from pullback.geometry import JacobianAt, as_feature_map, one_product
-from pullback.models import denoise, toy_denoiser
+from pullback.models import denoise
 from pullback.testing import planted_spectrum
 
 T = 600
-
-
-@pytest.fixture(scope="module")
-def den():
-    return toy_denoiser(dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def f(den):
-    return den.feature_map(t=T)
 
 
 def direction(f, seed, space="H"):

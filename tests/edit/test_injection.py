@@ -8,14 +8,9 @@ from pullback.directions import Rectangle
 from pullback.edit import Window, inject
 from pullback.edit.injection import added, spread
 from pullback.errors import MismatchError, OptionError, ShapeError
-from pullback.models import Condition, denoise, load_denoiser, toy_denoiser
+from pullback.models import Condition, denoise, load_denoiser
 
 T = 600
-
-
-@pytest.fixture
-def den():
-    return toy_denoiser(dtype=torch.float64)
 
 
 def direction(f, seed=0):

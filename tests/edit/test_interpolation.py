@@ -5,14 +5,9 @@ from pullback.directions import local_basis
 from pullback.edit import interpolate
 from pullback.errors import OptionError, ShapeError
 from pullback.geometry import Plan, slerp
-from pullback.models import denoise, invert, toy_denoiser
+from pullback.models import denoise, invert
 
 T = 600
-
-
-@pytest.fixture(scope="module")
-def den():
-    return toy_denoiser(dtype=torch.float64)
 
 
 @pytest.mark.parametrize("kind", ["lerp", "slerp", "shooting", "geodesic"])

@@ -7,20 +7,10 @@ from pullback.directions import Rectangle, mask_at
 from pullback.edit import Boost, Window, denoise_boosted, denoise_masked, edit, edit_in_window, masked_vectors
 from pullback.errors import NumericalError, OptionError, ShapeError
 from pullback.geometry import one_product
-from pullback.models import denoise, toy_denoiser
+from pullback.models import denoise
 
 T = 600
 TOP = Rectangle(0, 0, 0.5, 1)
-
-
-@pytest.fixture(scope="module")
-def den():
-    return toy_denoiser(dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def f(den):
-    return den.feature_map(t=T)
 
 
 def direction(f, seed=0, space="H"):

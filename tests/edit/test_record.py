@@ -20,11 +20,6 @@ def den():
     return toy_denoiser()
 
 
-@pytest.fixture(scope="module")
-def f(den):
-    return den.feature_map(t=T)
-
-
 def direction(f, seed=0, space="H"):
     shape = (torch.Size(f.h_shape).numel(),) if space == "H" else f.x_shape
     vector = torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -63,6 +63,24 @@ def where_exact(dims: tuple[int, int], *, rank: int, num_samples: int, num_times
     return (num if num >= 2 else 0), times
 
 
+def num_products(pooled: tuple[int, int], *, rank: int, num_samples: int, num_times: int) -> int:
+    """Products of the rule at all samples and timesteps, apart from those of bases.
+
+    Args:
+        pooled: D and N of h summed over its places.
+        rank: Of the bases.
+        num_samples: Samples of the run.
+        num_times: Timesteps of the run.
+
+    Example:
+        >>> num_products((176, 12288), rank=10, num_samples=10, num_times=5)
+        3368
+    """
+    estimated = NUM_PROBES * num_samples * num_times
+    num, times = where_exact(pooled, rank=rank, num_samples=num_samples, num_times=num_times)
+    return estimated + (num * len(times) * min(pooled) if num else estimated)
+
+
 def exact_half(f: FeatureMap, x: Tensor, *, rank: int, plan: Plan) -> list[Half]:
     """From all singular values at each latent, `(B, *x_shape)`; costs min(D, N) products each."""
     spectra = torch.linalg.svdvals(JacobianAt(f, x, plan=plan).dense().double()).cpu()

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pullback.analyses.catalogue import total_bases
+from pullback.analyses.halves import num_products as num_of_rank_rule
 from pullback.analyses.sizes import Size
 from pullback.api.cost import BATCH_OVERHEAD, basis_cost
 from pullback.api.model import Model
@@ -55,7 +56,8 @@ def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num
         (plan, plan), dims, rank=numbers.rank, num_samples=together, t_fractions=numbers.t_fractions, like=x
     )
     num_bases = total_bases(names, numbers, num_prompts=num_prompts)
-    num_products = num_bases * cost.num_products
+    num_ranked = rank_rule_products(model, numbers) if "spectra" in names else 0
+    num_products = num_bases * cost.num_products + num_ranked
     seconds = num_products * cost.seconds * (BATCH_OVERHEAD if together > 1 else 1.0)
     memory = together * graph_bytes(f, x) + cost.krylov_bytes
     text = "\n".join(
@@ -63,6 +65,7 @@ def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num
             "plan",
             f"  figures   {', '.join(names)}",
             f"  bases     at most {num_bases:,} of rank {numbers.rank}: about {num_products:,} Jacobian products"
+            f"{f', {num_ranked:,} of them of the rank rule' * bool(num_ranked)}"
             f" ({plan.jvp_engine} / {plan.vjp_engine}, {plan.chunk} at a time), {counted(together, 'sample')} together,"
             f" {duration(seconds)}; pictures come on top",
             f"  memory    {size(memory)} for graphs and Krylov bases",
@@ -71,3 +74,19 @@ def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num
         )
     )
     return Planned(plan, batch, text)
+
+
+def rank_rule_products(model: Model, numbers: Size) -> int:
+    """Products of the figure of spectra apart from its bases.
+
+    Args:
+        model: The model.
+        numbers: How much is computed.
+    """
+    f = model.feature_map(t_fraction=numbers.t_fractions[0], pool="sum")
+    return num_of_rank_rule(
+        (torch.Size(f.h_shape).numel(), torch.Size(f.x_shape).numel()),
+        rank=numbers.rank,
+        num_samples=numbers.num_samples,
+        num_times=len(numbers.t_fractions),
+    )

@@ -27,6 +27,7 @@ from pullback.geometry.autotune import timed_plan
 from pullback.geometry.batching import fitting_batch, most_on, plan_and_batch
 from pullback.geometry.cost import (
     GUARD,
+    POOLED_SHARE,
     best_block,
     expected_krylov_bytes,
     expected_products,
@@ -166,6 +167,7 @@ def forecast(
         num_samples=min(batch, num_samples),
         t_fractions=(settings.t_fraction,),
         like=x,
+        is_pooled=len(f.h_shape) == 1,
     )
     overhead = BATCH_OVERHEAD if batch > 1 else 1.0
     num_pictures = num_samples + page.num_frames
@@ -220,6 +222,7 @@ def basis_cost(
     num_samples: int,
     t_fractions: Sequence[float],
     like: torch.Tensor,
+    is_pooled: bool = False,
 ) -> BasisCost:
     """What a basis takes in a batch of samples; a small feature is computed whole, by reverse products.
 
@@ -230,6 +233,7 @@ def basis_cost(
         num_samples: Of a batch.
         t_fractions: Shares of T at which bases are made, each as often.
         like: Gives dtype and device.
+        is_pooled: Whether h is a pooled one.
     """
     plan, now = plans
     if is_cheaper_whole(dims[1], rank):
@@ -239,7 +243,7 @@ def basis_cost(
     algebra = seconds_of_algebra(num_samples, dims, guarded=guarded, block=block, like=like)
     num_bytes = expected_krylov_bytes(num_samples, dims, guarded=guarded, block=block, like=like)
     seconds = seconds_per_product(now, block * num_samples) + algebra
-    more = sum(map(more_at, t_fractions)) / len(t_fractions)
+    more = sum(map(more_at, t_fractions)) / len(t_fractions) * (POOLED_SHARE if is_pooled else 1.0)
     return BasisCost(round(more * expected_products(guarded, block)), seconds, num_bytes, block)
 
 

@@ -49,7 +49,13 @@ def takes_text(bank: Bank, work: BasisWork) -> str:
     dim_h, dim_x = dims_of(work)
     like = torch.zeros(1, dtype=torch.float64 if request.dtype == "float64" else torch.float32)
     cost = basis_cost(
-        (plan, plan), (dim_x, dim_h), rank=request.rank, num_samples=group, t_fractions=request.t_fractions, like=like
+        (plan, plan),
+        (dim_x, dim_h),
+        rank=request.rank,
+        num_samples=group,
+        t_fractions=request.t_fractions,
+        like=like,
+        is_pooled=request.pool != "none",
     )
     products = cost.num_products * request.num_units
     seconds = products * cost.seconds * (BATCH_OVERHEAD if group > 1 else 1.0)
