@@ -31,7 +31,7 @@ def discover_rows() -> list[Row]:
     """Seconds of each stage of the main job on portraits, default size."""
     settings, page, model = Settings(), PageSettings(), load("portraits")
     expected = forecast(model, settings, page)
-    found = discover(model, plan=expected.plan)
+    found = discover(model, plan=expected.plan, batch=expected.batch)
     report = make_report(
         model, found, source="portraits", command="", page=page, precision=expected.precision, plan=expected.record()
     )
@@ -69,6 +69,7 @@ def floor_rows(model: Model, expected: Forecast, stages: Sequence[Stage]) -> lis
     table = "`discover` on portraits: what its long stages are made of"
     settings = Settings()
     seconds = {stage.name: stage.seconds for stage in stages}
+    num_products = next(stage.num_products for stage in stages if stage.name == "local bases")
     steps = picture_steps(settings.num_steps, settings.t_fraction) + NUM_NOISES
     num_rows = expected.num_pictures * steps
     x = model.sample_latent(t_fraction=settings.t_fraction, seeds=range(PageSettings().batch), num_steps=1)
@@ -87,9 +88,9 @@ def floor_rows(model: Model, expected: Forecast, stages: Sequence[Stage]) -> lis
             table,
             "local bases, in products",
             {
-                "pieces": float(expected.num_products),
+                "pieces": float(num_products),
                 "of these 2k a sample": float(least),
-                "ms a piece": 1e3 * seconds["local bases"] / expected.num_products,
+                "ms a piece": 1e3 * seconds["local bases"] / num_products,
                 "ms of a pass": 1e3 * encoder,
             },
         ),

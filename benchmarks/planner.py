@@ -31,7 +31,7 @@ def planner_rows() -> list[Row]:
         expected = forecast(model, Settings(**given), PageSettings())
         start = time.perf_counter()
         reset_peak()
-        found = discover(model, plan=expected.plan, **given)
+        found = discover(model, plan=expected.plan, **{**given, "batch": expected.batch})
         seconds, resident = time.perf_counter() - start, peak_bytes()
         stage = next(stage for stage in found.stages if stage.name == "local bases")
         ratio = stage.seconds / expected.seconds_bases

@@ -168,6 +168,14 @@ def test_nothing_bad_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tensors_that_share_their_memory_are_written_apart(tmp_path):
+    rows = torch.arange(6.0).reshape(2, 3)
+    write_safetensors(tmp_path / "a.safetensors", {"whole": rows, "again": rows, "part": rows[1]}, {})
+    tensors, _ = read_safetensors(tmp_path / "a.safetensors")
+    assert torch.equal(tensors["again"], rows)
+    assert torch.equal(tensors["part"], rows[1])
+
+
 def test_mode_follows_the_umask_and_nothing_is_left_beside(tmp_path):
     before = os.umask(0o027)
     try:

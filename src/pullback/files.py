@@ -103,7 +103,7 @@ def write_safetensors(
                 got="NaN or infinity",
                 hint="find where it arose before saving",
             )
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # none shared by two
     write_atomic(path, save(kept, {**metadata, DIGEST_KEY: _digest(kept, metadata)}), at=at)
 
 

@@ -13,7 +13,6 @@ from pullback.analyses.figures.estimators import (
     num_pca,
     row,
     semantic,
-    transfer_among,
     work_text,
 )
 from pullback.analyses.reading import reader_of
@@ -71,9 +70,9 @@ def test_two_sets_that_carry_over_alike_show_nothing_and_one_that_does_more_is_s
 
 def test_transfer_of_samples_drawn_again_counts_no_sample_with_itself():
     odd = alike(0.0, num=4, num_samples=9)
-    assert np.allclose(transfer_among(odd, np.arange(9)), transfer(odd))
+    assert np.allclose(transfer(odd, np.arange(9)), transfer(odd))
     twice = np.repeat(np.arange(9), 2)
-    assert np.allclose(transfer_among(odd, twice), transfer(odd))
+    assert np.allclose(transfer(odd, twice), transfer(odd))
     assert (transfer(odd[:, twice]) > transfer(odd) + 0.03).all()  # which is what it would be if they counted
 
 

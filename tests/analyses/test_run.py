@@ -153,6 +153,20 @@ def test_figures_share_their_bases_and_the_plan_knows_what_comes_on_top(model, f
     assert figures["masks"]["num_products"] > 0
 
 
+def test_the_plan_is_that_of_the_bank_if_one_was_begun_and_stands_in_the_record(model, tmp_path):
+    how = planned(model, ["samples"], TINY, tmp_path)
+    assert "as its bank was begun" not in how.text
+    analyze(model, tmp_path, size=TINY, only=["samples"], how=how)
+    assert record_of(tmp_path)["plan"] == how.bases.record()
+    assert how.bases.record()["products"] == how.bases.num_products > 0
+    again = planned(model, ["samples"], TINY, tmp_path / "other", bank=tmp_path / "bank")
+    assert "as its bank was begun" in again.text
+    names = ("jvp_engine", "vjp_engine", "chunk")
+    plans = (each.bases.how.plan for each in (again, how))
+    first, second = ([getattr(plan, name) for name in names] for plan in plans)
+    assert first == second
+
+
 def test_the_diagonals_of_the_maps_over_time_are_bases_that_samples_has(model, tmp_path):
     context = Context(model, TINY, bank=tmp_path)
     load_figure("samples").run(context)

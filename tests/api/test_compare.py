@@ -217,6 +217,8 @@ def test_the_command_writes_a_page_that_loads_nothing(
     assert main([*words, "--t-fractions", "0.8", "--steps", "3"]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'compare.html'}\n"
+    assert "plan\n  bases     6 of rank 3, 3 samples of both models at t/T 0.8: about " in captured.err
+    assert f"  writes    compare.html and compare.json to {tmp_path}; bases in its bank, up to " in captured.err
     assert "No direction vanished from A to B, and none appeared." in captured.err
     page = (tmp_path / "compare.html").read_text()
     assert "http" not in page and "src=" in page
@@ -230,3 +232,5 @@ def test_the_command_writes_a_page_that_loads_nothing(
         "appeared": False,
     }
     assert (tmp_path / "bank" / "run.json").is_file()
+    assert main([*words, "--t-fractions", "0.8", "--steps", "3"]) == 0
+    assert " at a time, as its bank was begun), 3 samples together, " in capsys.readouterr().err

@@ -180,6 +180,15 @@ def test_staged_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "more"}
 
 
+def test_records_take_their_places_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved, real = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (moved.append(self.name), real(self, target))[1])
+    with staged(tmp_path) as stage:
+        for name in ("a.json", "b.safetensors", "z.png"):
+            (stage / name).write_text("new")
+    assert moved == ["b.safetensors", "z.png", "a.json"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "chosen"),
     [

@@ -181,8 +181,18 @@ def test_means_that_make_no_sense(bank: Bank, tmp_path: Path) -> None:
         mean_subspace(bank, reader, list(reader.ids()), rank=4)
     mixed = Bank.make(tmp_path, RunSettings())
     run_here(mixed, [*toy_units(1, rank=1), *toy_units(1, rank=2)], ToyWork())
+    ids = list(mixed.reader().ids())
     with pytest.raises(RankError, match="units of one shape"):
-        mean_spectrum(mixed.reader(), list(mixed.reader().ids()))
+        mean_spectrum(mixed.reader(), ids)
+    with pytest.raises(RankError, match=r"units of one shape, .* choose units of one rank, layer and pooling"):
+        aligned_mean(mixed, mixed.reader(), ids, reference=torch.eye(4)[:1])
+    for block in (1, 256):
+        with pytest.raises(RankError, match="units of one shape"):
+            distance_map(mixed, mixed.reader(), ids, block=block)
+    with pytest.raises(RankError, match="units of one shape"):
+        timestep_map(mixed, mixed.reader(), samples={0: dict(enumerate(ids))})
+    with pytest.raises(OptionError, match="at least one unit"):
+        distance_map(bank, reader, [])
 
 
 def test_a_sketch_keeps_distances_and_says_how_well() -> None:

@@ -57,7 +57,8 @@ def test_a_run_prints_the_plan_the_sizes_and_the_digest(
     assert "keeps     u none, v fp16: 8" in captured.err
     (takes,) = (line for line in captured.err.splitlines() if line.startswith("  takes     about "))
     assert " Jacobian products, " in takes
-    assert " of one worker as fast as the one that began; Krylov bases of " in takes
+    assert " of one worker as fast as the one that began; memory in each: Krylov bases of " in takes
+    assert ", graphs of " in takes
     assert "8 units computed, 0 were there, 0 set aside" in captured.err
     record = json.loads((tmp_path / "run.json").read_text())
     assert set(record["plan"]) == {"jvp_engine", "vjp_engine", "chunk", "dtype", "threads", "seconds_by_width"}

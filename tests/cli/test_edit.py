@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -60,6 +62,18 @@ def test_the_frames_of_a_sample_are_made_again(results: Path, capsys: pytest.Cap
     lines = [line for line in said.splitlines() if line.startswith("frame")]
     assert lines == [f"frame {i}, scale {s}: the same bits" for i, s in enumerate((-1.0, 0.0, 1.0))]
     assert np.array_equal(pixels(record / "replay.png"), pixels(results / "edit-1-7.png"))
+
+
+def test_the_printed_command_makes_the_frames_of_another_precision_again(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["edit", str(results), "--direction", "1", "--seed", "7", "--scale", "0,1", "--steps", "10"]
+    assert main([*words, "--dtype", "float64", "--allow-mismatch", "--out", str(tmp_path / "d.png")]) == 0
+    (hint,) = (line for line in capsys.readouterr().err.splitlines() if "--replay" in line)
+    (command,) = re.findall("`pullback edit --replay (.*)`", hint)
+    assert command.endswith(" --dtype float64")
+    _, said = replayed(capsys, *shlex.split(command))
+    assert said.count("the same bits") == 2
 
 
 def test_those_of_a_picture_are_walked_over_the_steps_of_its_inversion(

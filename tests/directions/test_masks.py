@@ -13,13 +13,14 @@ from pullback.directions import (
     mask_at,
     outside_share,
     outside_vectors,
+    regional,
     regional_bases,
     regional_directions,
     restricted,
     shrink_mask,
 )
 from pullback.directions.masked_jacobian import MaskedJacobianAt, flat_masks
-from pullback.errors import NumericalError, OptionError, ShapeError
+from pullback.errors import MemoryWarning, NumericalError, OptionError, ShapeError
 from pullback.geometry import JacobianAt, Plan
 from pullback.models import toy_denoiser
 from pullback.models.output_map import OutputMap
@@ -107,8 +108,38 @@ def test_regional_bases_are_those_of_the_masked_maps_each_with_its_own_mask():
             alone = local_basis(kind(at, mask), at, rank=3, tol=1e-8, plan=PLAN)
             torch.testing.assert_close(basis.s, alone.s, rtol=1e-6, atol=0)
             assert torch.allclose((basis.v * alone.v).flatten(1).sum(1).abs(), torch.ones(3).double(), atol=1e-6)
-    with pytest.raises(ShapeError, match="a mask for each latent; got 2 and 3"):
+            assert basis.origin == {**alone.origin, "mask_on": where}
+    with pytest.raises(ShapeError, match=r"latents \(B, 3, 8, 8\) and a mask for each; got \(3, 3, 8, 8\) and 2 masks"):
         regional_bases(f, x, [TOP, left], plan=PLAN)
+    with pytest.raises(ShapeError, match=r"got \(3, 8, 8\) and 3 masks; repeat a latent"):
+        regional_bases(f, x[0], [TOP, left, left], plan=PLAN)
+    origins = [basis.origin for basis in regional_bases(f, x, [TOP] * 3, where="h", is_outside=True, plan=PLAN)]
+    assert origins == [MaskedOutput(f, TOP, is_outside=True).origin] * 3
+
+
+def test_regions_go_in_smaller_groups_once_memory_runs_out(monkeypatch):
+    f, x, sizes, real = ConvMap(), torch.stack([latent(seed) for seed in range(4)]), [], regional.top_singular
+
+    def cramped(jac, rank, **how):
+        sizes.append(jac.num_samples)
+        if jac.num_samples > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(jac, rank, **how)
+
+    monkeypatch.setattr(regional, "top_singular", cramped)
+    with pytest.warns(MemoryWarning, match="out of memory with 4 samples together; going on with 2"):
+        found = regional_bases(f, x, [TOP] * 4, where="h", rank=2, plan=PLAN)
+    assert sizes == [4, 2, 2]
+    for at, basis in zip(x, found, strict=True):
+        exact = torch.linalg.svdvals(f.jacobian(at) * mask_at(TOP, (4, 4, 4)).flatten()[:, None])[:2]
+        assert torch.allclose(basis.s, exact, rtol=1e-3)
+
+
+def test_a_direction_inside_a_mask_of_a_model_in_half_precision():
+    f, x = ConvMap(dtype=torch.bfloat16), latent().bfloat16()
+    with pytest.warns(UserWarning):
+        (found,) = regional_directions(f, x, TOP, where="x", rank=1, tol=0.1, plan=PLAN)
+    assert len(found.origin["anchor"]) == 16
 
 
 @pytest.mark.parametrize("jvp_engine", ["vmap", "double_backward", "finite_difference"])

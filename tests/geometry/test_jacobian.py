@@ -88,7 +88,8 @@ def test_law02_attention_needs_nothing_patched():
     assert torch.allclose(near, v @ dense.mT, atol=1e-7)
 
 
-def test_law03_what_comes_after_h_does_not_matter():
+@pytest.mark.parametrize("engine", JVP_ENGINES)
+def test_law03_what_comes_after_h_does_not_matter(engine):
     encoder = ConvMap()
     decoders = [nn.Conv2d(4, 3, 3).double() for _ in range(2)]
     features = []
@@ -100,17 +101,20 @@ def test_law03_what_comes_after_h_does_not_matter():
 
     x = latents(encoder, 1)
     maps = [as_feature_map(lambda x, d=decoder: f(x, d), x) for decoder in decoders]
-    first, second = (JacobianAt(one, x).dense() for one in maps)
-    assert torch.equal(first, second)
+    first, second = (JacobianAt(one, x, plan=Plan.fixed(engine)) for one in maps)
+    assert torch.equal(first.dense(), second.dense())
+    v = vectors(1, 5, 192).unflatten(-1, encoder.x_shape)
+    assert torch.equal(first.jvp(v), second.jvp(v))
     assert not torch.equal(features[0], features[-1])
 
 
+@pytest.mark.parametrize("engine", JVP_ENGINES)
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
-def test_law04_metric_is_the_length_of_a_small_step(seed):
+@settings(max_examples=5, deadline=None)
+def test_law04_metric_is_the_length_of_a_small_step(engine, seed):
     f = ConvMap()
     x, v = latents(f, 1, seed)[0], vectors(1, 3, 192, seed)[0].unflatten(-1, f.x_shape)
-    g = JacobianAt(f, x).metric(v)
+    g = JacobianAt(f, x, plan=Plan.fixed(engine)).metric(v)
     e = 1e-6
     lengths = (f(x + e * v) - f(x[None])).flatten(1).norm(dim=1) / e
     assert torch.allclose(g.diagonal().sqrt(), lengths, rtol=1e-4)
@@ -132,10 +136,11 @@ def test_law04_planted_null_direction_has_length_zero():
     assert g.abs().max() < 1e-20
 
 
-def test_law09_linear_step_is_right_to_second_order():
+@pytest.mark.parametrize("engine", JVP_ENGINES)
+def test_law09_linear_step_is_right_to_second_order(engine):
     f = ConvMap()
     x, v = latents(f, 1)[0], vectors(1, 1, 192)[0].unflatten(-1, f.x_shape)
-    jac = JacobianAt(f, x)
+    jac = JacobianAt(f, x, plan=Plan.fixed(engine))
     pushed = jac.jvp(v)[0]
     steps = torch.tensor([0.0, 1e-3, 2e-3, 4e-3, 8e-3], dtype=torch.float64)
     gaps = torch.stack([(f(x + g * v).flatten() - jac.h - g * pushed).norm() for g in steps])
@@ -164,11 +169,15 @@ def test_law06_same_plan_same_bits():
     assert torch.equal(first, second)
 
 
-def test_law07_pooling_is_a_linear_map_after_j():
+@pytest.mark.parametrize("engine", JVP_ENGINES)
+def test_law07_pooling_is_a_linear_map_after_j(engine):
     whole, pooled = ConvMap(), ConvMap(pool=True)
     x = latents(whole, 1)[0]
     pool = torch.eye(4, dtype=torch.float64).repeat_interleave(16, dim=1)
     assert torch.allclose(JacobianAt(pooled, x).dense(), pool @ JacobianAt(whole, x).dense(), atol=1e-12)
+    v = vectors(1, 5, 192)[0].unflatten(-1, whole.x_shape)
+    few, many = (JacobianAt(f, x, plan=Plan.fixed(engine)).jvp(v) for f in (pooled, whole))
+    assert torch.allclose(few, many @ pool.mT, atol=1e-7 if engine == "finite_difference" else 1e-12)
 
 
 def test_law34_half_precision_products_are_returned_in_float32():
@@ -281,6 +290,7 @@ def test_error_missing_forward_derivative_names_the_way_out():
     jac = JacobianAt(Doubled.apply, torch.ones(1, 3), plan=Plan.fixed("loop"))
     with pytest.raises(ModelError, match=r"every layer before h needs a forward derivative; .*'finite_difference'"):
         jac.jvp(torch.ones(1, 1, 3))
+    assert jac.products == Products()
 
 
 def test_error_shape_of_x():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError, RankError
+from pullback.errors import NoMemoryError, NotConvergedError, NotConvergedWarning, OptionError, RankError
 from pullback.geometry import JacobianAt, Plan, Products, principal_angles, top_singular
 from pullback.geometry.lanczos import Goal
 from pullback.geometry.linalg import precision
@@ -384,6 +384,35 @@ def test_without_an_exact_forward_derivative_nothing_is_called_verified():
     assert not basis.is_verified.any()
     assert basis.residual.max() <= 1e-3
     assert torch.allclose(basis.s, (1 - x.tanh() ** 2).sort(descending=True).values[:, :2], atol=1e-6)
+
+
+def test_all_of_j_by_reverse_products_needs_no_forward_derivative():
+    """Quantised weights again, of which J^T u is exact; what was tried in vain counts for nothing."""
+    x = torch.linspace(-1, 1, 6, dtype=torch.float64)[None]
+    plan = Plan.fixed("finite_difference", "loop")
+    for method in ("pooled", "dense"):
+        basis = top_singular(JacobianAt(Quantised.apply, x, plan=plan), 2, method=method)
+        assert basis.is_verified.all()
+        assert basis.products == Products(vjp=6)
+    found = top_singular(JacobianAt(Quantised.apply, x, plan=plan), 2)
+    assert found.products.jvp < 20, "those of the check are not among them"
+    wide = planted_spectrum([3.0, 2.0, 1.0], dim_x=3, dim_h=6)  # whole by columns, of finite differences
+    unchecked = top_singular(JacobianAt(wide, torch.zeros(3).double(), plan=plan), 2, method="dense", verify=False)
+    assert not unchecked.verified
+
+
+def test_a_check_that_finds_no_memory_leaves_the_answer_unverified(monkeypatch):
+    f, x = ConvMap(), torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    real = JacobianAt.jvp_flat
+
+    def cramped(self, v):
+        if self.plan.jvp_engine != "finite_difference":
+            raise NoMemoryError(wanted="memory for one product of 1 samples", got="none", hint="wait")
+        return real(self, v)
+
+    monkeypatch.setattr(JacobianAt, "jvp_flat", cramped)
+    basis = top_singular(JacobianAt(f, x, plan=Plan.fixed("finite_difference")), 3)
+    assert not basis.is_verified.any()
 
 
 def test_law34_low_precision_keeps_its_singular_values():

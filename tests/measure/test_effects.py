@@ -92,12 +92,13 @@ def test_a_ceiling_of_fewer_directions_takes_the_factors_that_h_predicts_best():
     h = (z * seen) @ axes + 0.1 * torch.randn(100, 50, generator=generator)
     every = ridge_directions(h, z.double().numpy())
     best = ridge_directions(h, z.double().numpy(), num=2)
-    assert torch.equal(best, every[[1, 3]])
+    assert torch.equal(best, every[[3, 1]])
     assert ridge_directions(h, z.double().numpy(), num=9).shape == (4, 50)
 
-    noise, kept = z.double().numpy().copy(), [0, 2, 3]
+    noise = z.double().numpy().copy()
     noise[:, 1] = np.random.default_rng(0).standard_normal(100)  # by heart 50 places know it well, from others not
-    assert torch.equal(ridge_directions(h, noise, num=3, penalty=1e-3), ridge_directions(h, noise, penalty=1e-3)[kept])
+    found, every = (ridge_directions(h, noise, num=num, penalty=1e-3) for num in (3, None))
+    assert {int((every @ row).argmax()) for row in found} == {0, 2, 3}
 
 
 def test_movers_give_unit_directions_on_each_sample():

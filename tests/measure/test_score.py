@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullback.errors import OptionError
+from pullback.measure.contest import FIGURES
 from pullback.measure.score import (
     bootstrap,
     coverage,
@@ -84,10 +85,26 @@ def test_null_of_pure_directions_is_below_what_they_reach():
 
 
 def test_bootstrap_interval_holds_the_value_and_shrinks_with_seeds():
-    few = bootstrap(lambda e: float(purity(e).mean()), planted(10, noise=0.5))
-    many = bootstrap(lambda e: float(purity(e).mean()), planted(400, noise=0.5))
-    assert few.low <= few.value <= few.high
-    assert many.high - many.low < few.high - few.low
+    for figure in FIGURES.values():
+        few, many = (
+            bootstrap(lambda odd, drawn, figure=figure: float(figure(odd, drawn).mean()), planted(num, noise=0.5))
+            for num in (10, 400)
+        )
+        assert few.low <= few.value <= few.high
+        assert many.high - many.low < few.high - few.low
+
+
+def test_intervals_of_transfer_and_of_what_is_found_are_not_raised_by_seeds_that_were_drawn_twice():
+    """Of effects without anything in common the interval lies about 0; of eight seeds an eighth would come on top."""
+    odd = np.random.default_rng(1).standard_normal((200, 8, 16))
+    found = bootstrap(lambda odd, drawn: float(transfer(odd, drawn).mean()), odd)
+    assert -0.05 < found.low < found.value < found.high < 0.05
+    weak = planted(8, noise=0.55)
+    drawn = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    alike = np.sort(transfer(weak[:, drawn]))
+    between = alike[1]
+    assert num_found(weak[:, drawn], least_purity=0.0, least_transfer=between) >= 2
+    assert num_found(weak, drawn, least_purity=0.0, least_transfer=between) == 0
 
 
 def test_transfer_needs_two_seeds():

@@ -47,7 +47,7 @@ class Context:
         most_bases: How many bases it needs at most.
         num_bases: How many of them it has by now.
         batch: Latents whose bases are computed together; as many as fit if 0, fewer once memory has run out.
-        how: The run computes; measured at the first latents it meets if None.
+        how: How the run computes; measured at the first latents it meets if None.
     """
 
     model: Model
@@ -73,9 +73,9 @@ class Context:
         self.figure, self.most_bases, self.num_bases = figure, max(most_bases, 1), 0
         self.progress(figure, 0, self.most_bases)
 
-    def generator(self, figure: int = 0) -> torch.Generator:
-        """A fresh generator of this run."""
-        return torch.Generator().manual_seed(self.seed * 1_000 + figure)
+    def generator(self, stream: int = 0) -> torch.Generator:
+        """A fresh generator of this run; another one for each stream, such as a sample or a timestep."""
+        return torch.Generator().manual_seed(self.seed * 1_000 + stream)
 
     def seeds(self, num: int, *, held_out: bool = False) -> range:
         """The first seeds of this run, of discovery samples or of those that take no part."""

@@ -63,11 +63,11 @@ def where_exact(dims: tuple[int, int], *, rank: int, num_samples: int, num_times
     return (num if num >= 2 else 0), times
 
 
-def num_products(pooled: tuple[int, int], *, rank: int, num_samples: int, num_times: int) -> int:
+def num_products(dims: tuple[int, int], *, rank: int, num_samples: int, num_times: int) -> int:
     """Products of the rule at all samples and timesteps, apart from those of bases.
 
     Args:
-        pooled: D and N of h summed over its places.
+        dims: D and N of h summed over its places.
         rank: Of the bases.
         num_samples: Samples of the run.
         num_times: Timesteps of the run.
@@ -77,8 +77,8 @@ def num_products(pooled: tuple[int, int], *, rank: int, num_samples: int, num_ti
         3368
     """
     estimated = NUM_PROBES * num_samples * num_times
-    num, times = where_exact(pooled, rank=rank, num_samples=num_samples, num_times=num_times)
-    return estimated + (num * len(times) * min(pooled) if num else estimated)
+    num, times = where_exact(dims, rank=rank, num_samples=num_samples, num_times=num_times)
+    return estimated + (num * len(times) * min(dims) if num else estimated)
 
 
 def exact_half(f: FeatureMap, x: Tensor, *, rank: int, plan: Plan) -> list[Half]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from pullback.analyses.catalogue import total_bases
-from pullback.analyses.halves import num_products as num_of_rank_rule
+from pullback.analyses.halves import num_products
 from pullback.analyses.sizes import Size
-from pullback.api.cost import BATCH_OVERHEAD, basis_cost
+from pullback.api.bases_plan import BasesPlan, plan_bases
 from pullback.api.model import Model
-from pullback.geometry import Plan
-from pullback.geometry.batching import graph_bytes, most_on, plan_and_batch
-from pullback.measure.report_text import counted, duration, size
+from pullback.geometry.batching import most_on
+from pullback.measure.report_text import counted, size
 
 
 @dataclass(frozen=True)
@@ -23,17 +21,23 @@ class Planned:
     """How a run computes, and what that takes.
 
     Attributes:
-        plan: How products are computed.
-        batch: Latents whose bases are computed together.
+        bases: Of all bases of the run.
         text: The plan in words.
     """
 
-    plan: Plan
-    batch: int
+    bases: BasesPlan
     text: str
 
 
-def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num_prompts: int = 0) -> Planned:
+def planned(
+    model: Model,
+    names: Sequence[str],
+    numbers: Size,
+    out: Path,
+    *,
+    bank: Path | None = None,
+    num_prompts: int = 0,
+) -> Planned:
     """What is going to be computed, and how long it takes at most; of bases that figures share, most count once.
 
     Args:
@@ -41,6 +45,7 @@ def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num
         names: Figures.
         numbers: How much is computed.
         out: Where to.
+        bank: Folder that keeps bases, ``out/bank`` if None; the plan of one that was begun is kept to.
         num_prompts: How many prompts are compared.
 
     Raises:
@@ -49,31 +54,29 @@ def planned(model: Model, names: Sequence[str], numbers: Size, out: Path, *, num
     f = model.feature_map(t_fraction=numbers.t_fractions[0])
     seeds = range(min(most_on(model.device), numbers.num_samples))
     x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=seeds, num_steps=1)
-    plan, batch = plan_and_batch(f, x, rank=numbers.rank, generator=torch.Generator().manual_seed(0))
-    dims = torch.Size(f.x_shape).numel(), torch.Size(f.h_shape).numel()
-    together = min(batch, len(x))
-    cost = basis_cost(
-        (plan, plan), dims, rank=numbers.rank, num_samples=together, t_fractions=numbers.t_fractions, like=x
-    )
     num_bases = total_bases(names, numbers, num_prompts=num_prompts)
     num_ranked = rank_rule_products(model, numbers) if "spectra" in names else 0
-    num_products = num_bases * cost.num_products + num_ranked
-    seconds = num_products * cost.seconds * (BATCH_OVERHEAD if together > 1 else 1.0)
-    memory = together * graph_bytes(f, x) + cost.krylov_bytes
+    bases = plan_bases(
+        f,
+        x,
+        num_bases,
+        rank=numbers.rank,
+        t_fractions=numbers.t_fractions,
+        bank=out / "bank" if bank is None else bank,
+        num_others=num_ranked,
+    )
     text = "\n".join(
         (
             "plan",
             f"  figures   {', '.join(names)}",
-            f"  bases     at most {num_bases:,} of rank {numbers.rank}: about {num_products:,} Jacobian products"
-            f"{f', {num_ranked:,} of them of the rank rule' * bool(num_ranked)}"
-            f" ({plan.jvp_engine} / {plan.vjp_engine}, {plan.chunk} at a time), {counted(together, 'sample')} together,"
-            f" {duration(seconds)}; pictures come on top",
-            f"  memory    {size(memory)} for graphs and Krylov bases",
+            f"  bases     at most {num_bases:,} of rank {numbers.rank}: about {bases.num_products:,} Jacobian products"
+            f"{f', {num_ranked:,} of them of the rank rule' * bool(num_ranked)} {bases.text}",
+            f"  memory    {bases.memory_text}",
             f"  writes    {counted(len(names), 'CSV file')}, pictures and analysis.html to {out};"
-            f" bases in its bank, up to {size(4 * numbers.rank * sum(dims) * num_bases)}",
+            f" bases in its bank, up to {size(bases.bank_bytes)}",
         )
     )
-    return Planned(plan, batch, text)
+    return Planned(bases, text)
 
 
 def rank_rule_products(model: Model, numbers: Size) -> int:
@@ -84,8 +87,8 @@ def rank_rule_products(model: Model, numbers: Size) -> int:
         numbers: How much is computed.
     """
     f = model.feature_map(t_fraction=numbers.t_fractions[0], pool="sum")
-    return num_of_rank_rule(
-        (torch.Size(f.h_shape).numel(), torch.Size(f.x_shape).numel()),
+    return num_products(
+        (math.prod(f.h_shape), math.prod(f.x_shape)),
         rank=numbers.rank,
         num_samples=numbers.num_samples,
         num_times=len(numbers.t_fractions),

@@ -17,6 +17,7 @@ from pullback.files import write_atomic
 Value = str | float | int
 Rows = Sequence[Mapping[str, Value]]
 NUM_BOOTSTRAP = 1000
+NOT_SHOWN = "not shown at this size"
 MIN_UNITS = 6
 """Fewer independent units than this show nothing: a bootstrap of a handful of values is too narrow."""
 
@@ -50,10 +51,10 @@ class Finding:
             ('shown', 'not shown at this size')
         """
         if self.num < MIN_UNITS:
-            return "not shown at this size"
+            return NOT_SHOWN
         if self.low > self.null:
             return "shown"
-        return "the opposite is shown" if self.high < self.null else "not shown at this size"
+        return "the opposite is shown" if self.high < self.null else NOT_SHOWN
 
 
 @dataclass(frozen=True, eq=False)

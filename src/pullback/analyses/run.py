@@ -53,7 +53,7 @@ def analyze(
         seed: Of the run.
         bank: Folder that keeps bases, ``out/bank`` by default.
         siblings: Folder of models ``few-*`` and ``many-*``, for the figure `complexity`; `siblings_of` by default.
-        how: The run computes, as `planned`; measured at its first latents if None.
+        how: How the run computes, as `planned`; measured at its first latents if None.
         prompts: Three or more texts, for the figure `prompts`, which has to be named in ``only``.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -77,14 +77,15 @@ def analyze(
         siblings=siblings,
         prompts=tuple(prompts),
         progress=progress,
-        batch=how.batch if how else 0,
-        how=how.plan if how else None,
+        batch=how.bases.how.batch if how else 0,
+        how=how.bases.how.plan if how else None,
     )
     check_prompts(model, prompts, names)
     record = read_record(out)
     if record.get("weights", model.digest) != model.digest:
         record = {"figures": {}}  # of another model: its tables stay, but have no place on this one's page
     record |= {"model": model.name, "weights": model.digest, "version": pullback.__version__}
+    record |= {"plan": how.bases.record()} if how else {}
     for name in names:
         key = _key(context, name)
         kept = record["figures"].get(name, {})

@@ -65,4 +65,5 @@ SIZES: Mapping[SizeName, Size] = {
     "default": Size(10, 6, 6, 8, 4, 3, 10, (1.0, 0.8, 0.6, 0.4, 0.2), 20, 8),
     "paper": Size(32, 16, 50, 30, 6, 4, 50, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05), 50, 24),
 }
-"""``paper`` has the published 50 pairs, 30 segments, 50 directions and grid of t/T; what is not stated is ours."""
+"""``paper`` has the published 50 pairs, 30 segments, 50 directions (of the published code) and both ends of the grid of
+t/T; its steps, and what is not stated, are ours."""

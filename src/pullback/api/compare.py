@@ -122,7 +122,7 @@ def compare(
         RankError: If a feature has fewer than ``rank`` dimensions, or the rank is below 1.
     """
     a, b = (each if isinstance(each, Model) else load(each) for each in (a, b))
-    _check(a, b, t_fractions=t_fractions, num_samples=num_samples, rank=rank)
+    check_comparison(a, b, t_fractions=t_fractions, num_samples=num_samples, rank=rank)
     check_predictions(num_predictions)
     steps = []
     for t_fraction in t_fractions:
@@ -142,7 +142,7 @@ def compare(
     return steps
 
 
-def _check(a: Model, b: Model, *, t_fractions: Sequence[float], num_samples: int, rank: int) -> None:
+def check_comparison(a: Model, b: Model, *, t_fractions: Sequence[float], num_samples: int, rank: int) -> None:
     """Refuses what could not be compared, before anything slow begins."""
     if num_samples < 2:
         raise OptionError(wanted="two samples or more", got=str(num_samples), hint="raise --samples")
@@ -163,9 +163,9 @@ def _check(a: Model, b: Model, *, t_fractions: Sequence[float], num_samples: int
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Work:
-    """What the steps of one t share."""
+    """What the steps of one t share; the batch shrinks once memory has run out."""
 
     x: Tensor
     rank: int
@@ -188,6 +188,7 @@ class _Work:
             folder=self.folder,
             progress=lambda _, done, total: self.progress(f"{self.stage} {name}", done, total),
         )
+        self.batch = found.batch
         return found.bases, found.num_products
 
     def gains(self, f: NetworkFeatureMap, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,7 @@ TUNING_OFFSET, GATE_OFFSET, KNOWN_OFFSET = 300_000, 320_000, 340_000
 """Seeds inside a run's million for matching effects, for the gate, and for renders of known factors."""
 NUM_GATE, NUM_KNOWN, NUM_PCA = 128, 512, 256
 BATCH = 8
+"""Latents together at most; fewer where those of the discovery were."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class _Arena:
         self.f = self._feature_map(model)
         self._kept: dict[tuple[int, int], tuple[Tensor, TangentBasis]] = {}
         self.t: Any = self.f.t
+        self.batch = min(BATCH, found.settings.batch or BATCH)
         self.plan = found.bases[0].plan  # also of the other maps of this network: to measure each would cost more
         self.walk = Walk(model, self.t, settings.num_steps, judge.factors, judge.residual)
         with counted(model.network) as passes:
@@ -171,13 +173,13 @@ class _Arena:
             layer=settings.layer,
             pool=settings.pool,
             tol=settings.tol,
-            batch=BATCH,
+            batch=self.batch,
             plan=self.plan,
             num_perturbations=max(settings.rank, products // len(latents)),
             seed=settings.seed,
         )
         found = estimate(method.replace(" ", "_"), task)
-        move = by_one_product(found.f, _stacked(found.directions[: len(self.found)]))
+        move = by_one_product(found.f, _stacked(found.directions[: len(self.found)]), chunk=self.batch)
         return move, found.cost + Cost(network_passes=num * self.num_walked)
 
     def _mover(self, method: str) -> tuple[Mover, Cost]:
@@ -201,7 +203,9 @@ class _Arena:
         with counted(self.model.network) as passes:
             u = makers[source]()
         cost = Cost(encoder_passes=passes.early, network_passes=passes.finished) + self._searched(source, f)
-        return by_one_product(f, u) if inverse is None else by_transport(f, u, self._bases, inverse=inverse), cost
+        if inverse is None:
+            return by_one_product(f, u, chunk=self.batch), cost
+        return by_transport(f, u, self._bases, inverse=inverse), cost
 
     def _searched(self, source: str, f: FeatureMap) -> Cost:
         """Products behind the sources that are made of local bases, and the walks to the samples of those."""
@@ -239,7 +243,7 @@ class _Arena:
             generator, rank = torch.Generator().manual_seed(self.found.settings.seed), self.found.settings.rank
             parts = [
                 local_basis(f, part, rank=rank, tol=1e-2, verify=False, generator=generator, plan=self.plan)
-                for part in x.split(BATCH)
+                for part in x.split(self.batch)
             ]
             self._kept[key] = x, joined(parts)  # with x, so that its id stays taken
         return self._kept[key][1]

@@ -6,16 +6,16 @@ import math
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pullback.api.banked import plan_of_bank
 from pullback.api.contest import ContestSettings
 from pullback.api.expected import comparing, naming, walking
 from pullback.api.finder import check_rank
+from pullback.api.how import how_to_compute
 from pullback.api.model import Model
 from pullback.api.pictures import NUM_NOISES, Precision
 from pullback.api.portrait import is_portraits
@@ -23,8 +23,7 @@ from pullback.api.settings import PageSettings, Settings
 from pullback.api.work import Prices, Work, measure_prices
 from pullback.edit.batches import picture_precision
 from pullback.geometry import Plan
-from pullback.geometry.autotune import timed_plan
-from pullback.geometry.batching import fitting_batch, most_on, plan_and_batch
+from pullback.geometry.batching import most_on
 from pullback.geometry.cost import (
     GUARD,
     POOLED_SHARE,
@@ -148,14 +147,8 @@ def forecast(
     check_rank(f, settings.rank)
     seeds = settings.discovery_seeds[: settings.batch or most_on(model.device)]
     x = model.sample_latent(t_fraction=settings.t_fraction, seeds=seeds, num_steps=1, cond=cond)
-    generator = torch.Generator().manual_seed(settings.seed)
-    kept = plan_of_bank(bank)
-    if kept:
-        batch = settings.batch or fitting_batch(f, x, rank=settings.rank)
-        now = timed_plan(f, x[:batch], kept, generator=generator)
-    else:
-        now, batch = plan_and_batch(f, x, rank=settings.rank, most=settings.batch, generator=generator)
-    plan, x, settings = kept or now, x[:batch], replace(settings, batch=batch)
+    how = how_to_compute(f, x, rank=settings.rank, bank=bank, most=settings.batch)
+    plan, now, batch, x = how.plan, how.now, how.batch, x[: how.batch]
     precision, seconds_per_row, seconds_own = _fastest_precision(model, x, f.t or 0, page, cond)
     peak_bytes = _memory_so_far(model)  # before anything that grows with the rank
     num_samples = settings.num_samples + settings.num_held_out
@@ -167,9 +160,8 @@ def forecast(
         num_samples=min(batch, num_samples),
         t_fractions=(settings.t_fraction,),
         like=x,
-        is_pooled=len(f.h_shape) == 1,
+        is_pooled=f.pool == "sum",
     )
-    overhead = BATCH_OVERHEAD if batch > 1 else 1.0
     num_pictures = num_samples + page.num_frames
     steps = picture_steps(settings.num_steps, model.schedule.fraction(f.t or 0))
     values = settings.rank * sum(dims)
@@ -183,7 +175,7 @@ def forecast(
         precision=precision,
         num_products=cost.num_products * num_samples,
         num_pictures=num_pictures,
-        seconds_bases=cost.num_products * num_samples * cost.seconds * overhead,
+        seconds_bases=cost.seconds_of(cost.num_products * num_samples, together=batch),
         seconds_pictures=num_pictures * (steps + NUM_NOISES) * seconds_per_row,
         samples=walking(num_samples, settings, model.schedule),
         names=naming(settings, page, products_each=cost.num_products, is_portraits=is_portraits(model)),
@@ -193,7 +185,7 @@ def forecast(
         krylov_bytes=cost.krylov_bytes,
         file_bytes=4 * settings.rank * math.prod(f.h_shape) + num_pictures * BYTES_PER_FRAME * 4 // 3,
         bank_bytes=4 * values * num_samples,
-        is_of_bank=kept is not None,
+        is_of_bank=how.is_of_bank,
     )
 
 
@@ -212,6 +204,10 @@ class BasisCost:
     seconds: float
     krylov_bytes: int
     block: int
+
+    def seconds_of(self, num_products: int, *, together: int) -> float:
+        """Of so many products, of samples that are computed together; all of J needs no more than its products."""
+        return num_products * self.seconds * (BATCH_OVERHEAD if together > 1 and self.block else 1.0)
 
 
 def basis_cost(
@@ -233,7 +229,7 @@ def basis_cost(
         num_samples: Of a batch.
         t_fractions: Shares of T at which bases are made, each as often.
         like: Gives dtype and device.
-        is_pooled: Whether h is a pooled one.
+        is_pooled: Whether h is summed over all of its places.
     """
     plan, now = plans
     if is_cheaper_whole(dims[1], rank):

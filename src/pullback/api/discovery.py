@@ -152,7 +152,7 @@ def staged(folder: str | Path) -> Generator[Path]:
     stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
         yield stage
-        for file in sorted(stage.iterdir()):
-            file.replace(folder / file.name)
+        for file in sorted(stage.iterdir(), key=lambda file: (file.suffix == ".json", file.name)):
+            file.replace(folder / file.name)  # records come last: they say that the others are there
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -31,9 +31,12 @@ def distance_map(bank: Bank, reader: Reader, ids: Sequence[str], *, block: int =
         ``value`` symmetric with a zero diagonal, shape `(n, n)`, in float64; at most ceil(n / block) passes.
 
     Raises:
-        OptionError: If the bank keeps no U, or the map would not fit.
+        OptionError: If the bank keeps no U, there are no units, or the map would not fit.
+        RankError: If their ranks or features differ.
     """
     bank.settings.storage.needs("u")
+    if not ids:
+        raise OptionError(wanted="at least one unit", got="none", hint="`pullback bank ls DIR` lists what is there")
     if len(ids) > MAX_MAP:
         raise OptionError(
             wanted=f"at most {MAX_MAP:,} units in a map",
@@ -43,7 +46,7 @@ def distance_map(bank: Bank, reader: Reader, ids: Sequence[str], *, block: int =
     distances = torch.zeros(len(ids), len(ids), dtype=torch.float64)
     for start in range(0, len(ids), block):
         rows = torch.stack(list(stream(reader, ids[start : start + block], "u")))  # (block, k, D)
-        for offset, u in enumerate(chain(rows, stream(reader, ids[start + block :], "u"))):
+        for offset, u in enumerate(chain(rows, stream(reader, ids[start + block :], "u", shape=rows.shape[1:]))):
             num = min(len(rows), offset)  # pairs below the diagonal; the others mirror them
             if num:
                 found = geodesic_distance(u.expand(num, *u.shape), rows[:num])
@@ -64,13 +67,14 @@ def timestep_map(bank: Bank, reader: Reader, *, samples: Mapping[object, Mapping
 
     Raises:
         OptionError: If the bank keeps no U, or there is no sample.
+        RankError: If the ranks or features of a sample's units differ.
     """
     bank.settings.storage.needs("u")
     if not samples:
         raise OptionError(wanted="at least one sample", got="none", hint="run with several t")
     total = None
     for key in sorted(samples, key=str):
-        u = torch.stack([reader.tensors(samples[key][t], ["u"])["u"] for t in sorted(samples[key])])  # (T, k, D)
+        u = torch.stack(list(stream(reader, [samples[key][t] for t in sorted(samples[key])], "u")))  # (T, k, D)
         found = torch.stack([geodesic_distance(each.expand_as(u), u) for each in u])  # (T, T), T bases at a time
         total = found if total is None else total + found
     assert total is not None

@@ -136,10 +136,28 @@ def aligned_mean(bank: Bank, reader: Reader, ids: Sequence[str], *, reference: T
     return Mean(mean / torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp_min(1e-300), len(ids), 1)
 
 
-def stream(reader: Reader, ids: Sequence[str], name: str) -> Iterator[Tensor]:
-    """One tensor of each unit, in order."""
+def stream(reader: Reader, ids: Sequence[str], name: str, *, shape: Sequence[int] | None = None) -> Iterator[Tensor]:
+    """One tensor of each unit, in order.
+
+    Args:
+        reader: A view of a bank.
+        ids: Which units, in order.
+        name: Of the tensor.
+        shape: Of each; that of the first if None.
+
+    Raises:
+        RankError: If one has another shape: a unit of another rank, layer or pooling.
+    """
     for unit_id in ids:
-        yield reader.tensors(unit_id, [name])[name]
+        tensor = reader.tensors(unit_id, [name])[name]
+        shape = tuple(tensor.shape) if shape is None else tuple(shape)
+        if tuple(tensor.shape) != shape:
+            raise RankError(
+                wanted=f"units of one shape, {shape}",
+                got=str(tuple(tensor.shape)),
+                hint="choose units of one rank, layer and pooling",
+            )
+        yield tensor
 
 
 def _project(rows: Tensor, u: Tensor) -> Tensor:
@@ -154,10 +172,6 @@ def _orthonormal(rows: Tensor) -> Tensor:
 def _mean(values: Iterator[Tensor]) -> Tensor:
     total, count = None, 0
     for value in values:
-        if total is not None and value.shape != total.shape:
-            raise RankError(
-                wanted=f"units of one shape, {tuple(total.shape)}", got=str(tuple(value.shape)), hint="choose by rank"
-            )
         total = value.clone() if total is None else total.add_(value)
         count += 1
     if total is None:

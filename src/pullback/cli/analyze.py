@@ -35,7 +35,8 @@ def run_analyze(options: Analyze) -> None:
     siblings = Path(options.siblings) if options.siblings else siblings_of(model)
     names = chosen(only, ready=ready(siblings=siblings))
     check_prompts(model, prompts, names)
-    how = planned(model, names, SIZES[size], options.out, num_prompts=len(prompts))
+    bank = Path(options.bank) if options.bank else None
+    how = planned(model, names, SIZES[size], options.out, bank=bank, num_prompts=len(prompts))
     log(how.text)
     with Bars() as progress:
         page = analyze(
@@ -45,7 +46,7 @@ def run_analyze(options: Analyze) -> None:
             size=size,
             seed=options.seed,
             prompts=prompts,
-            bank=Path(options.bank) if options.bank else None,
+            bank=bank,
             siblings=siblings,
             how=how,
             progress=progress,

@@ -37,9 +37,10 @@ def takes_text(bank: Bank, work: BasisWork) -> str:
     """Returns products, time and memory of all units, from the times that were measured when the bank was begun."""
     import torch
 
-    from pullback.api.cost import BATCH_OVERHEAD, basis_cost
+    from pullback.api.cost import basis_cost
     from pullback.bank.bases import plan_from
     from pullback.bank.request import dims_of
+    from pullback.geometry.batching import held_bytes
     from pullback.measure.report_text import duration, size
 
     request, group = work.request, bank.settings.group
@@ -47,7 +48,8 @@ def takes_text(bank: Bank, work: BasisWork) -> str:
     if plan is None or not plan.seconds_by_width:
         return "not measured"
     dim_h, dim_x = dims_of(work)
-    like = torch.zeros(1, dtype=torch.float64 if request.dtype == "float64" else torch.float32)
+    dtype = torch.float64 if request.dtype == "float64" else torch.float32
+    like = torch.zeros(1, dtype=dtype, device=work.model.device)
     cost = basis_cost(
         (plan, plan),
         (dim_x, dim_h),
@@ -55,11 +57,13 @@ def takes_text(bank: Bank, work: BasisWork) -> str:
         num_samples=group,
         t_fractions=request.t_fractions,
         like=like,
-        is_pooled=request.pool != "none",
+        is_pooled=request.pool == "sum",
     )
     products = cost.num_products * request.num_units
-    seconds = products * cost.seconds * (BATCH_OVERHEAD if group > 1 else 1.0)
+    seconds = cost.seconds_of(products, together=group)
+    memory = held_bytes(work.first_map(), work.model.draw([request.first_seed]), num=group)
+    graphs = "" if memory is None else f", graphs of {size(memory)}"
     return (
         f"about {products:,} Jacobian products, {duration(seconds)} of one worker as fast as the one that began;"
-        f" Krylov bases of {size(cost.krylov_bytes)} in each"
+        f" memory in each: Krylov bases of {size(cost.krylov_bytes)}{graphs}"
     )

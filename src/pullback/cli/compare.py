@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pullback.cli.bank_options import CompareOptions
 from pullback.cli.loading import loaded
 from pullback.cli.terminal import Bars, log, out
+
+if TYPE_CHECKING:
+    from pullback.api.bases_plan import BasesPlan
 
 PAGE, DATA, BANK = "compare.html", "compare.json", "bank"
 
@@ -17,16 +21,20 @@ def run_compare(options: CompareOptions) -> None:
     from pullback.cli.edit import scales_of
 
     t_fractions = scales_of(options.t_fractions, example="--t-fractions 0.8,0.5")
-    from pullback.api.compare import compare
+    from pullback.api.compare import check_comparison, compare
     from pullback.api.discovery import staged
     from pullback.api.model import pool_of
     from pullback.files import write_atomic, write_json
     from pullback.measure.compare_page import PageStep, compare_page, verdict
 
-    models = [loaded(source, device=options.device, dtype=options.dtype) for source in (options.a, options.b)]
+    a, b = (loaded(source, device=options.device, dtype=options.dtype) for source in (options.a, options.b))
+    check_comparison(a, b, t_fractions=t_fractions, num_samples=options.samples, rank=options.rank)
+    bases = planned(a, options, t_fractions)
+    log(plan_text(bases, options, t_fractions))
     with staged(options.out) as stage, Bars() as progress:
         steps = compare(
-            *models,
+            a,
+            b,
             num_samples=options.samples,
             num_predictions=options.predictions,
             t_fractions=t_fractions,
@@ -35,6 +43,8 @@ def run_compare(options: CompareOptions) -> None:
             pool=pool_of(options.pool),
             seed=options.seed,
             num_steps=options.steps,
+            plan=bases.how.plan,
+            batch=bases.how.batch,
             bank=options.out / BANK,
             progress=progress,
         )
@@ -54,6 +64,39 @@ def run_compare(options: CompareOptions) -> None:
         )
     log(verdict(pages))
     out(str(options.out / PAGE))
+
+
+def planned(model: Any, options: CompareOptions, t_fractions: Sequence[float]) -> BasesPlan:
+    """Returns what the bases of both models take, measured on the first."""
+    from pullback.api.bases_plan import plan_bases
+    from pullback.api.finder import check_rank
+    from pullback.api.model import pool_of
+    from pullback.geometry.batching import most_on
+
+    at = t_fractions[0]
+    f = model.feature_map(t_fraction=at, layer=options.layer or None, pool=pool_of(options.pool))
+    check_rank(f, options.rank)
+    seeds = range(options.seed, options.seed + min(most_on(model.device), options.samples))
+    x = model.sample_latent(t_fraction=at, seeds=seeds, num_steps=1)
+    num_bases = 2 * options.samples * len(t_fractions)
+    return plan_bases(f, x, num_bases, rank=options.rank, t_fractions=t_fractions, bank=options.out / BANK)
+
+
+def plan_text(bases: BasesPlan, options: CompareOptions, t_fractions: Sequence[float]) -> str:
+    """Returns the plan in words."""
+    from pullback.measure.report_text import counted, size
+
+    num_bases = 2 * options.samples * len(t_fractions)
+    return "\n".join(
+        (
+            "plan",
+            f"  bases     {num_bases:,} of rank {options.rank}, {counted(options.samples, 'sample')} of both models"
+            f" at t/T {', '.join(f'{t:g}' for t in t_fractions)}: about {bases.num_products:,} Jacobian products"
+            f" {bases.text}",
+            f"  memory    {bases.memory_text}",
+            f"  writes    {PAGE} and {DATA} to {options.out}; bases in its bank, up to {size(bases.bank_bytes)}",
+        )
+    )
 
 
 def _plain(step: Any) -> dict[str, object]:

@@ -68,7 +68,9 @@ def run_edit(options: Edit) -> None:
         )
         write_atomic(shown, sheet_bytes(np.stack([np.asarray(frame) for frame in frames]), target))
     out(str(target))
-    hint(f"`pullback edit --replay {shlex.quote(str(record_of(target)))}` makes these frames again")
+    told = {"device": options.device, "dtype": options.dtype}
+    how = "".join(f" --{name} {value}" for name, value in told.items() if value != getattr(Edit, name))
+    hint(f"`pullback edit --replay {shlex.quote(str(record_of(target)))}{how}` makes these frames again")
 
 
 def record_of(target: Path) -> Path:
@@ -83,7 +85,7 @@ def results_of(target: Path) -> Generator[tuple[Path, Path]]:
 
     record = record_of(target)
     try:
-        with staged(record) as kept, staged(target.parent) as shown:
+        with staged(target.parent) as shown, staged(record) as kept:
             yield shown / target.name, kept
     finally:
         with suppress(OSError):  # it is not empty unless nothing came of it

@@ -63,7 +63,7 @@ class MaskedInput(_Masked):
             )
         super().__init__(f, mask_at(mask, f.x_shape), "x")
         self.anchor = anchor.detach().clone().to(f.device, f.dtype)
-        self.origin: Origin = {**self.origin, "anchor": mask_digest(anchor.detach().cpu())}
+        self.origin: Origin = {**self.origin, "anchor": mask_digest(anchor)}
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Features of latents whose outside is the anchor's."""

@@ -141,4 +141,5 @@ def outside_share(change: Tensor, mask: Mask) -> Tensor:
 
 def mask_digest(mask: Tensor) -> str:
     """A name for the origin of what was found with a mask, or around a latent: a sha256 of its values, 16 digits."""
-    return hashlib.sha256(f"{tuple(mask.shape)}".encode() + mask.contiguous().numpy().tobytes()).hexdigest()[:16]
+    bits = mask.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(f"{tuple(mask.shape)}".encode() + bits.numpy().tobytes()).hexdigest()[:16]

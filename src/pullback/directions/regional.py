@@ -12,14 +12,15 @@ from torch import Tensor
 from pullback.directions.masked_jacobian import MaskedJacobianAt, flat_masks
 from pullback.directions.masks import Mask, mask_at, mask_digest, outside_share
 from pullback.directions.types import Direction
-from pullback.errors import NumericalError, OptionError, ShapeError
+from pullback.errors import NoMemoryError, NumericalError, OptionError, ShapeError
 from pullback.geometry.cost import is_cheaper_whole
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import deflated, orthonormal_rows, row_svd
+from pullback.geometry.memory import fewer
 from pullback.geometry.plan import Plan
 from pullback.geometry.svd import top_singular
 from pullback.geometry.tangent import TangentBasis
-from pullback.types import FeatureMap
+from pullback.types import FeatureMap, Origin
 
 Where = Literal["x", "h", "x0"]
 NUM_OUTSIDE = 5
@@ -82,18 +83,11 @@ def regional_directions(
         True
     """
     (basis,) = regional_bases(f, x[None], [mask], where=where, rank=rank, tol=tol, plan=plan, generator=generator)
-    origin = {
-        **f.origin,
-        "mask": mask_digest(mask_at(mask, f.x_shape if where == "x" else f.h_shape)),
-        "mask_on": where,
-    }
-    if where == "x":
-        origin["anchor"] = mask_digest(x.detach().cpu())
     v, num_cleared = basis.v, 0
     if outside is not None and num_outside > 0:
         w = outside_vectors(outside, x, mask, rank=num_outside, tol=tol, plan=plan, generator=generator)
         v, num_cleared = cleared(v, restricted(w, mask) if where == "x" else w), len(w)
-    origin |= {"estimator": f"masked {where}", "num_outside": num_cleared}
+    origin = {**basis.origin, "estimator": f"masked {where}", "num_outside": num_cleared}
     return [
         Direction(row.clone(), "X", origin, s=float(s), index=index)
         for index, (row, s) in enumerate(zip(v, basis.s, strict=True))
@@ -115,11 +109,14 @@ def regional_bases(
 ) -> list[TangentBasis]:
     """Top singular triplets of ``J M`` (``where="x"``) or ``M J`` at each of several latents, found together.
 
+    In fewer and fewer at a time, and with a warning, once memory runs out.
+
     Args:
         f: The map.
         x: Latents `(B, *x_shape)`; one latent several times where several regions of it are wanted.
         masks: One for each.
-        where: As in `regional_directions`. With ``"x"`` each v lies inside its mask, to the last bit.
+        where: As in `regional_directions`. With ``"x"`` each v lies inside its mask, to the last bit; residuals are
+            those before what the tolerance left of it elsewhere was taken away.
         is_outside: Whether the masks mark what is not meant: ``1 - M`` in place of M.
         rank: How many triplets.
         tol: Largest residual.
@@ -128,10 +125,11 @@ def regional_bases(
         verify: As in `local_basis`; its probes are most of the products of a low rank at a wide tolerance.
 
     Returns:
-        A basis each.
+        A basis each, whose origin names its mask.
 
     Raises:
         OptionError: If ``where`` is unknown, or a mask is empty.
+        NoMemoryError: If one latent alone is too many.
         ShapeError: If a latent or a mask does not fit, or there are not as many masks as latents.
         NumericalError: If a direction has no part inside its mask in x, as beyond the rank of ``J M``.
 
@@ -145,20 +143,35 @@ def regional_bases(
     """
     if where not in get_args(Where):
         raise OptionError(wanted="where x, h or x0", got=repr(where), hint="x0 is the picture that the latent becomes")
-    if len(masks) != len(x):
-        raise ShapeError(wanted="a mask for each latent", got=f"{len(masks)} and {len(x)}", hint="repeat the latent")
+    if tuple(x.shape[1:]) != tuple(f.x_shape) or len(masks) != len(x):
+        raise ShapeError(
+            wanted=f"latents (B, {', '.join(map(str, f.x_shape))}) and a mask for each",
+            got=f"{tuple(x.shape)} and {len(masks)} masks",
+            hint="repeat a latent of which several regions are wanted",
+        )
     is_x = where == "x"
     rows = flat_masks(masks, f.x_shape if is_x else f.h_shape)
     rows = 1 - rows if is_outside else rows
-    jac = MaskedJacobianAt(f, x, in_x=rows if is_x else None, in_h=None if is_x else rows, plan=plan)
-    method = "pooled" if is_cheaper_whole(jac.dim_h, rank) else "lanczos"
-    bases = top_singular(jac, rank, method=method, tol=tol, generator=generator, verify=verify).samples()
-    if not is_x:
-        return list(bases)
-    return [
-        dataclasses.replace(basis, v=_inside(basis.v, inside.reshape(f.x_shape), tol))
-        for basis, inside in zip(bases, rows, strict=True)
-    ]
+    bases: list[TangentBasis] = []
+    num = len(x)
+    while len(bases) < len(x):
+        part = slice(len(bases), len(bases) + num)
+        in_x, in_h = (rows[part], None) if is_x else (None, rows[part])
+        jac = MaskedJacobianAt(f, x[part], in_x=in_x, in_h=in_h, plan=plan)
+        method = "pooled" if is_cheaper_whole(jac.dim_h, rank) else "lanczos"
+        try:
+            found = top_singular(jac, rank, method=method, tol=tol, generator=generator, verify=verify)
+        except (RuntimeError, NoMemoryError) as error:
+            num = fewer(len(jac.x), error)
+            continue
+        bases += found.samples()
+    named = f"outside {where}" if is_outside else where
+    for i, (basis, row) in enumerate(zip(bases, rows, strict=True)):
+        mask = row.reshape(f.x_shape if is_x else f.h_shape)
+        origin: Origin = {**basis.origin, "mask": mask_digest(mask), "mask_on": named}
+        v = _inside(basis.v, mask, tol) if is_x else basis.v
+        bases[i] = dataclasses.replace(basis, v=v, origin=origin | {"anchor": mask_digest(x[i])} if is_x else origin)
+    return bases
 
 
 def _inside(v: Tensor, mask: Tensor, tol: float) -> Tensor:

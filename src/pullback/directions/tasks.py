@@ -83,7 +83,7 @@ class Task:
         size: Of a perturbation, for ``"pca_perturbed"``.
         num_perturbations: For each sample, for ``"pca_perturbed"``.
         mask: In x0, for ``"loco"``, which needs one; the others refuse it, since they know no region.
-        plan: How products are computed; measured if None.
+        plan: How products are computed; if None measured by estimators of h, ``Plan.fixed()`` for other maps.
         seed: Of starting vectors, perturbations and random directions.
     """
 

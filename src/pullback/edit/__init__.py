@@ -1,4 +1,4 @@
-"""Edits: by steps, guidance, injection or shooting; masked, composed, recorded; at a calibrated scale."""
+"""Edits: by steps, guidance or injection; masked, composed, recorded; at a calibrated scale."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -93,7 +93,7 @@ def record_edit(
     edited = make_edit(den, recipe, f=f, distance=distance, cond=cond)
     if before_record is not None:
         before_record(edited.x0)
-    recipe = dataclasses.replace(recipe, unit=edited.unit.double())
+    recipe = dataclasses.replace(recipe, unit=edited.unit.cpu().double())
     _write(folder, recipe, edited.x0, f=f, cond=cond, notes=notes)
     return edited
 
@@ -220,7 +220,7 @@ def record_composition(
     options = CompositionOptions(num_steps, allow_mismatch)
     recipe = Recipe(_one(den, x), tuple(directions), rows, options, tuple(without))
     composed = make_composition(den, recipe, f=f, distance=distance, cond=cond)
-    recipe = dataclasses.replace(recipe, unit=composed.unit[:, 0].double())
+    recipe = dataclasses.replace(recipe, unit=composed.unit[:, 0].cpu().double())
     _write(folder, recipe, composed.x0[0], f=f, cond=cond)
     return composed
 

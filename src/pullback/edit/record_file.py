@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pullback.errors import FileFormatError
 from pullback.files import read_safetensors, write_json, write_safetensors
-from pullback.types import Pool
 
 FORMAT = "pullback.edit/1"
 RECORD, TENSORS = "edit.json", "edit.safetensors"
@@ -87,17 +86,6 @@ def _is_row(value: object) -> bool:
 
 def _digest_of_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def pool_named(name: str) -> Pool:
-    """Return the pooling that records call "none", "sum" or "sum2".
-
-    >>> pool_named("sum2")
-    ('sum', 2)
-    """
-    if name == "none":
-        return "none"
-    return "sum" if name == "sum" else ("sum", int(name.removeprefix("sum")))
 
 
 def digest_of_frame(frame: Tensor) -> str:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from pullback.edit.making import frames_by
 from pullback.edit.recipe import recipe_of
-from pullback.edit.record_file import Way, digest_of_frame, pool_named, read_record, refusal
+from pullback.edit.record_file import Way, digest_of_frame, read_record, refusal
 from pullback.errors import MismatchError, OptionError, PullbackError
 from pullback.geometry.compare import differing
 from pullback.models import Condition, Denoiser, NetworkFeatureMap
+from pullback.models.layers import pool_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def _map_of(record: Mapping[str, Any], den: Denoiser, cond: Any) -> NetworkFeatu
     """
     origin = record["origin"]
     try:
-        f = den.feature_map(t=origin["t"], layer=origin["layer"], pool=pool_named(origin["pool"]), cond=cond)
+        f = den.feature_map(t=origin["t"], layer=origin["layer"], pool=pool_of(origin["pool"]), cond=cond)
         told = model_told(f, cond)
     except PullbackError as error:
         raise MismatchError(

@@ -15,6 +15,7 @@ from pullback.errors import ModelError, NoMemoryError
 from pullback.geometry.cost import BLOCKS, GUARD, expected_products, timed
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import generator_or_fixed, randn
+from pullback.geometry.memory import release
 from pullback.geometry.plan import JvpEngine, Plan, VjpEngine
 from pullback.types import FeatureMap
 
@@ -140,6 +141,7 @@ def _fastest(tiers: Sequence[Sequence[E]], seconds: Callable[[E], float]) -> E:
             try:
                 times[engine] = seconds(engine)
             except NoMemoryError as error:
+                release(error)
                 lack, reason = error.with_traceback(None), f"{engine} wants too much memory"
             except (ModelError, NotImplementedError, RuntimeError) as error:
                 reason = f"{engine} failed: {str(error).splitlines()[0]}"

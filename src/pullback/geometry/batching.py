@@ -111,7 +111,7 @@ def graph_bytes(f: FeatureMap, x: Tensor) -> int:
         x: One latent or more, `(B, *x_shape)`.
 
     Raises:
-        NoMemoryError: If the graphs of one sample are too much.
+        NoMemoryError: If the graphs of two samples are too much.
     """
     x = x[:1].detach().to(f.device, f.dtype)
     try:
@@ -127,10 +127,31 @@ def graph_bytes(f: FeatureMap, x: Tensor) -> int:
     return max(two - one, 0)
 
 
+def held_bytes(f: FeatureMap, x: Tensor, *, num: int) -> int | None:
+    """`graph_bytes` of so many samples together, or None where not even those of two fit.
+
+    Args:
+        f: The map.
+        x: One latent or more, `(B, *x_shape)`.
+        num: Samples together.
+
+    Example:
+        >>> from pullback.testing import ConvMap
+        >>> f, x = ConvMap(), torch.zeros(1, 3, 8, 8).double()
+        >>> held_bytes(f, x, num=3) == 3 * graph_bytes(f, x)
+        True
+    """
+    try:
+        return num * graph_bytes(f, x)
+    except NoMemoryError:
+        return None
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that is free on a device; on a CPU, of the machine and of the group of processes that it is limited to."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cuda":  # what torch holds without using it is free as well
+        own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + own
     return min(filter(None, (_of_machine(), _of_group())))
 
 
@@ -166,7 +187,9 @@ def _of_group() -> int | None:
     """None where there is no limit."""
     folder = Path("/sys/fs/cgroup")
     try:
-        limit, used = ((folder / name).read_text(encoding="ascii") for name in ("memory.max", "memory.current"))
-        return max(int(limit) - int(used), 1)
+        names = ("memory.max", "memory.current", "memory.stat")
+        limit, used, stat = ((folder / name).read_text(encoding="ascii") for name in names)
+        files = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")  # given back on demand
+        return max(int(limit) - int(used) + int(files), 1)
     except (OSError, ValueError):
         return None

@@ -99,7 +99,7 @@ class JacobianAt:
     @property
     def products_each(self) -> tuple[Products, ...]:
         """Products so far, sample by sample."""
-        return tuple(Products(*count) for count in self._counts)
+        return tuple(Products(*counts) for counts in self._counts)
 
     @property
     def products(self) -> Products:
@@ -168,9 +168,8 @@ class JacobianAt:
 
     def jvp_flat(self, v: Tensor) -> Tensor:
         """`jvp` with the batch always there and X flat: `(B, k, N)` to `(B, k, D)`."""
-        self._count(Products(jvp=v.shape[1]))
         try:
-            return self._in_chunks(JVP_ENGINES[self.plan.jvp_engine], v, self.f.x_shape, self.dim_h)
+            pushed = self._in_chunks(JVP_ENGINES[self.plan.jvp_engine], v, self.f.x_shape, self.dim_h)
         except (NotImplementedError, RuntimeError) as error:
             if not any(sign in str(error) for sign in ("forward AD", "forward-mode", "jvp")):
                 raise
@@ -179,11 +178,14 @@ class JacobianAt:
                 got=str(error).splitlines()[0],
                 hint="use Plan.fixed('double_backward') or Plan.fixed('finite_difference')",
             ) from error
+        self._count(Products(jvp=v.shape[1]))
+        return pushed
 
     def vjp_flat(self, u: Tensor) -> Tensor:
         """`vjp` with the batch always there and X flat: `(B, k, D)` to `(B, k, N)`."""
+        pulled = self._in_chunks(VJP_ENGINES[self.plan.vjp_engine], u, self.f.h_shape, self.dim_x)
         self._count(Products(vjp=u.shape[1]))
-        return self._in_chunks(VJP_ENGINES[self.plan.vjp_engine], u, self.f.h_shape, self.dim_x)
+        return pulled
 
     def subset(self, samples: Sequence[int]) -> JacobianAt:
         """The Jacobian at some of the samples, on the same counter and plan."""

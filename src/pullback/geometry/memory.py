@@ -41,7 +41,7 @@ def smaller(plan: Plan, num: int, num_samples: int, error: Exception) -> Plan:
             got=str(error).splitlines()[0],
             hint="compute fewer samples at a time, in lower precision, or at a smaller size",
         ) from error
-    _release(error)
+    release(error)
     chunk = num // 2 * num_samples
     warnings.warn(f"out of memory with {num * num_samples} products at a time; going on with {chunk}", MemoryWarning, 4)
     return replace(plan, chunk=chunk)
@@ -61,13 +61,13 @@ def fewer(num_samples: int, error: Exception) -> int:
             got=str(error).splitlines()[0],
             hint="take a lower rank, lower precision, or a smaller size",
         ) from error
-    _release(error)
+    release(error)
     half = num_samples // 2
     warnings.warn(f"out of memory with {num_samples} samples together; going on with {half}", MemoryWarning, 3)
     return half
 
 
-def _release(error: BaseException | None) -> None:
+def release(error: BaseException | None) -> None:
     """Gives back what the failed call still holds: its frames keep the graph alive through the error's traceback.
 
     Only for an error that is not raised again, since a debugger would find its frames empty. Frames that still run,

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import torch
 
-from pullback.errors import ModelError, NotConvergedError, NotConvergedWarning, OptionError, RankError
+from pullback.errors import ModelError, NoMemoryError, NotConvergedError, NotConvergedWarning, OptionError, RankError
 from pullback.geometry.cost import best_block
 from pullback.geometry.exact import dense_triplets
 from pullback.geometry.jacobian import JacobianAt
@@ -77,7 +77,7 @@ def top_singular(
     _check(jac, rank, method, tol, block, guard)
     generator = generator_or_fixed(generator)
     guarded = min(rank + guard, jac.dim_h, jac.dim_x)
-    before = jac.products_each
+    before, by_rows = jac.products_each, method == "pooled" or (method == "dense" and jac.dim_h <= jac.dim_x)
     with torch.no_grad(), precision():
         if guarded == 0:
             found = _nothing(jac)
@@ -89,9 +89,9 @@ def top_singular(
         elif method == "power":
             found = power_iteration(jac, rank, generator=generator)
         else:
-            found = dense_triplets(jac, by_rows=method == "pooled" or jac.dim_h <= jac.dim_x)
-        if jac.plan.jvp_engine == "finite_difference" and verify and guarded:
-            found = _checked(jac, found, rank, tol)
+            found = dense_triplets(jac, by_rows=by_rows)
+        if jac.plan.jvp_engine == "finite_difference" and guarded and not by_rows:  # by rows J^T u alone is needed
+            found = _checked(jac, found, rank, tol) if verify else _unverified(found)
     spent = tuple(now - then for now, then in zip(jac.products_each, before, strict=True))
     basis = _basis(jac, found, rank, method, spent)
     if method != "power":
@@ -116,13 +116,17 @@ def _checked(jac: JacobianAt, found: Triplets, rank: int, tol: float) -> Triplet
         exact = jac.by(Plan.fixed(engine, jac.plan.vjp_engine, chunk=jac.plan.chunk))
         try:
             errors = exact.jvp_flat(v) - s * u, exact.vjp_flat(u) - s * v
-        except (ModelError, NotImplementedError, RuntimeError):
+        except (ModelError, NoMemoryError, NotImplementedError, RuntimeError):
             continue
         sizes = (small(torch.linalg.vector_norm(error, dim=-1)) for error in errors)
         residual = found.residual.clone()
         residual[:, :rank] = relative(torch.maximum(*sizes), found.s[:, :rank])
         is_small = (residual[:, :rank] <= tol).all(-1)
         return replace(found, residual=residual, is_verified=found.is_verified & is_small)
+    return _unverified(found)
+
+
+def _unverified(found: Triplets) -> Triplets:
     return replace(found, is_verified=torch.zeros_like(found.is_verified))
 
 

@@ -21,6 +21,7 @@ from pullback.geometry.tangent import TangentBasis
 from pullback.geometry.transport import Inverse, one_product, transport
 from pullback.measure.effects import Effects
 from pullback.measure.score import (
+    Indices,
     bootstrap,
     coverage,
     dci,
@@ -80,7 +81,7 @@ def ridge_directions(h: Tensor, z: Array, *, num: int | None = None, penalty: fl
         penalty: Relative strength of the penalty, > 0.
 
     Returns:
-        Shape `(F, D)`, or `(min(num, F), D)`, in the order of the factors, float32.
+        Shape `(F, D)` in the order of the factors, or `(min(num, F), D)`, what h predicts best first; float32.
     """
     centred = h.double() - h.double().mean(dim=0)
     gram = centred @ centred.T
@@ -89,7 +90,7 @@ def ridge_directions(h: Tensor, z: Array, *, num: int | None = None, penalty: fl
     inverse = torch.linalg.inv(gram + eye)
     weights = inverse @ target  # (M, F)
     errors = (weights / inverse.diagonal()[:, None]).square().mean(dim=0) / target.square().mean(dim=0)
-    kept = errors.argsort(stable=True)[:num].sort().values
+    kept = slice(None) if num is None else errors.argsort(stable=True)[:num]
     w = weights[:, kept].T @ centred
     return (w / w.norm(dim=1, keepdim=True)).float()
 
@@ -117,11 +118,11 @@ class Result:
         figures: dict[str, str | float] = {"method": self.method}
         figures["directions"] = len(odd)
         for count in counts:
-            found = bootstrap(lambda sample: float(num_found(sample)), odd[:count], num=100, seed=seed)
+            found = bootstrap(lambda odd, drawn: float(num_found(odd, drawn)), odd[:count], num=100, seed=seed)
             figures |= {f"D@{count}": found.value, f"D@{count} low": found.low, f"D@{count} high": found.high}
             figures[f"D@{count} null 99 %"] = num_found_null(odd[:count], seed=seed)
         for name, figure in FIGURES.items():
-            value = bootstrap(lambda sample, figure=figure: float(np.mean(figure(sample))), odd, seed=seed)
+            value = bootstrap(lambda odd, drawn, figure=figure: float(np.mean(figure(odd, drawn))), odd, seed=seed)
             figures |= {name: value.value, f"{name} low": value.low, f"{name} high": value.high}
         figures["symmetry"] = float(symmetry(odd, self.effects.even).mean())
         figures["success"] = float(success(odd, passed).mean())
@@ -134,8 +135,8 @@ class Result:
         return figures
 
 
-FIGURES: dict[str, Callable[[Array], Array]] = {
-    "purity": purity,
-    "purity of mean": purity_of_mean,
+FIGURES: dict[str, Callable[[Array, Indices], Array]] = {
+    "purity": lambda odd, drawn: purity(odd[:, drawn]),
+    "purity of mean": lambda odd, drawn: purity_of_mean(odd[:, drawn]),
     "transfer": transfer,
 }

@@ -111,7 +111,8 @@ def effects(
         unedited: What is read off the samples themselves, ``walk.unedited(x)``, where it is known: `(S, F)`.
 
     Returns:
-        Odd and even parts; costs 2 K S ``num_steps`` calls for one picture each, and S more if ``unedited`` is None.
+        Odd and even parts; costs 2 K S ``num_steps`` calls for one picture each, S ``num_steps`` more if ``unedited``
+        is None.
 
     Raises:
         ShapeError: If directions do not belong to the samples.

@@ -18,6 +18,7 @@ from scipy.stats import ortho_group
 from pullback.errors import OptionError
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 TINY = 1e-12
 
 
@@ -48,17 +49,30 @@ def purity_of_mean(odd: Array) -> Array:
     return purity(odd.mean(axis=1, keepdims=True))
 
 
-def transfer(odd: Array) -> Array:
+def transfer(odd: Array, drawn: Indices | None = None) -> Array:
     """``T_i = mean_{s != s'} <e_s, e_s'> / mean_s |e_s|^2``, shape `(K,)`; 1 when every seed does the same, null 0.
+
+    Args:
+        odd: Odd effects.
+        drawn: Seeds drawn with replacement, as for an interval, or None for each once. One that was drawn twice agrees
+            with itself perfectly, which says nothing: such pairs are left out.
 
     Raises:
         OptionError: If there are fewer than two seeds.
+
+    Example:
+        >>> transfer(np.array([[[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]]]), np.array([0, 0, 1])).tolist()
+        [0.0]
     """
     num = odd.shape[1]
     if num < 2:
         raise OptionError(wanted="at least two seeds to compare", got=str(num), hint="measure more samples")
-    total, each = np.square(odd.sum(axis=1)).sum(axis=1), np.square(odd).sum(axis=(1, 2))
-    return (total - each) / (num - 1) / np.maximum(each, TINY)
+    often = np.ones(num) if drawn is None else np.bincount(drawn, minlength=num).astype(float)
+    each = np.square(odd).sum(axis=2)  # (K, S)
+    total = np.square(np.einsum("s,ksf->kf", often, odd)).sum(axis=1)
+    num_pairs = often.sum() ** 2 - np.square(often).sum()
+    alike = (total - each @ np.square(often)) / max(num_pairs, 1.0)
+    return alike * often.sum() / np.maximum(each @ often, TINY)
 
 
 def success(odd: Array, passed: NDArray[np.bool_]) -> Array:
@@ -80,14 +94,23 @@ def success(odd: Array, passed: NDArray[np.bool_]) -> Array:
     return ((main >= 0.25) & (others.max(axis=2) < main / 2) & passed).mean(axis=1)
 
 
-def num_found(odd: Array, *, least_purity: float = 0.5, least_transfer: float = 0.5) -> int:
+def num_found(
+    odd: Array, drawn: Indices | None = None, *, least_purity: float = 0.5, least_transfer: float = 0.5
+) -> int:
     """D@K: the largest number of directions matched to distinct factors, over pairs with P >= .5 and T >= .5.
+
+    Args:
+        odd: Odd effects.
+        drawn: As in `transfer`.
+        least_purity: That counts.
+        least_transfer: That counts.
 
     Example:
         >>> num_found(np.eye(3)[:, None].repeat(4, axis=1))
         3
     """
-    pairs = (purity_matrix(odd) >= least_purity) & (transfer(odd) >= least_transfer)[:, None]
+    pure = purity_matrix(odd if drawn is None else odd[:, drawn]) >= least_purity
+    pairs = pure & (transfer(odd, drawn) >= least_transfer)[:, None]
     if not pairs.any():  # nearly always so under a null, and a matching takes long
         return 0
     return int((maximum_bipartite_matching(csr_array(pairs.astype(np.int8)), perm_type="column") >= 0).sum())
@@ -139,9 +162,9 @@ class Interval:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def bootstrap(figure: Callable[[Array], float], odd: Array, *, num: int = 300, seed: int = 0) -> Interval:
-    """The 95 % percentile interval of ``figure(odd)`` when seeds are drawn again with replacement."""
-    rng = np.random.default_rng(seed)
-    drawn = [figure(odd[:, rng.integers(odd.shape[1], size=odd.shape[1])]) for _ in range(num)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(figure(odd)), float(low), float(high))
+def bootstrap(figure: Callable[[Array, Indices], float], odd: Array, *, num: int = 300, seed: int = 0) -> Interval:
+    """The 95 % percentile interval of ``figure(odd, drawn)`` when seeds are drawn again with replacement."""
+    rng, num_seeds = np.random.default_rng(seed), odd.shape[1]
+    found = [figure(odd, rng.integers(num_seeds, size=num_seeds)) for _ in range(num)]
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Interval(float(figure(odd, np.arange(num_seeds))), float(low), float(high))

@@ -20,7 +20,7 @@ from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, WHOLE, ContestSet
 from pullback.api.discovery import Discovery
 from pullback.errors import OptionError
 from pullback.measure.contest import Result
-from pullback.measure.score import TINY, Array, purity
+from pullback.measure.score import Array, Indices, purity, transfer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,6 @@ PAPER = (
     "controls and a ceiling are ours."
 )
 METHODS = ("ours", "rotated", *RIVALS, "pca of h", "random h", "random x", "random network", "supervised")
-Indices = NDArray[np.intp]
 NUM_TUNING = 4
 NUM_STEPS = 4
 
@@ -129,30 +128,7 @@ def carries_over(own: Array, turned: Array) -> Finding:
     Raises:
         OptionError: If there is only one direction or sample.
     """
-    return _gain("shared directions carry over", own, turned, transfer_among)
-
-
-def transfer_among(odd: Array, samples: Indices) -> Array:
-    """`pullback.measure.score.transfer` over samples that were drawn with replacement, `(K,)`.
-
-    A sample that was drawn twice agrees with itself perfectly, which says nothing: such pairs are left out.
-
-    Args:
-        odd: Odd effects, `(K, S, F)`.
-        samples: Which samples were drawn, some of them more than once.
-
-    Example:
-        >>> odd = np.array([[[1.0, 0.0], [0.0, 1.0], [5.0, 5.0]]])
-        >>> transfer_among(odd, np.array([0, 0, 1])).tolist()
-        [0.0]
-    """
-    products = odd @ odd.transpose(0, 2, 1)  # (K, S, S)
-    often = np.bincount(samples, minlength=odd.shape[1]).astype(float)
-    pairs = np.outer(often, often)
-    np.fill_diagonal(pairs, 0)
-    alike = (products * pairs).sum(axis=(1, 2)) / max(pairs.sum(), 1.0)
-    energy = (products.diagonal(axis1=1, axis2=2) * often).sum(axis=1) / often.sum()
-    return alike / np.maximum(energy, TINY)
+    return _gain("shared directions carry over", own, turned, transfer)
 
 
 def _gain(claim: str, own: Array, turned: Array, figure: Callable[[Array, Indices], Array]) -> Finding:
@@ -205,7 +181,7 @@ def draw(rows: Rows) -> Figure:
         for place, (each, colour) in enumerate(zip(rows, colours, strict=True)):
             value = float(each[name])
             low, high = (float(each.get(f"{name} {end}", value)) for end in ("low", "high"))
-            # a percentile interval of a count may miss its own value
+            # a percentile interval may miss its own value
             span = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
             axis.errorbar([value], [place], xerr=span, fmt="o", color=colour, markersize=4)
             if name == "D@K":

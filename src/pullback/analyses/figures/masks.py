@@ -14,7 +14,7 @@ from pullback.analyses.context import Context
 from pullback.analyses.moves import frames_of, middle_time, quiet
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, panels, sheet
 from pullback.analyses.reading import gate_of, reader_of, told
-from pullback.analyses.record import Outcome, Rows, Value, column, distinct, interval
+from pullback.analyses.record import NOT_SHOWN, Outcome, Rows, Value, column, distinct, finding, interval
 from pullback.analyses.sizes import Size
 from pullback.directions.masked_maps import MaskedOutput
 from pullback.directions.masks import Mask, Rectangle, mask_at, outside_share
@@ -67,7 +67,7 @@ both methods reached in every region of two samples of another seed than the pub
 TOL = 5e-2
 """Of the bases: a degree does not matter to an edit, and the spectra of predictions outside a mask fall slowly."""
 MOST_SAMPLES = 12
-"""Each region of each has networks of its own to differentiate, one after the other."""
+"""Each region of each takes three bases, two of them of the whole network."""
 FARTHEST = 0.5
 """Longest move, as a share of the length of the latent."""
 
@@ -217,8 +217,9 @@ def _paired(rows: Rows) -> str:
     """Differences of the two methods over samples, regions averaged, in words."""
     parts = []
     for name in ("outside", "success"):
-        mean, low, high = interval(gained(rows, name))
-        parts.append(f"{name} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+        found = finding(name, gained(rows, name))
+        unsure = f" ({NOT_SHOWN})" * (found.verdict == NOT_SHOWN)
+        parts.append(f"{name} {found.effect:+.2f} [{found.low:+.2f}, {found.high:+.2f}]{unsure}")
     return f"Ours less LOCO-Edit's, paired over samples: {', '.join(parts)}."
 
 

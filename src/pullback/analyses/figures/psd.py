@@ -87,6 +87,7 @@ def changes(rows: Rows) -> tuple[Array, Array]:
 def pulled_back(context: Context, t_fraction: float, pool: Pool) -> list[float]:
     """Mean low-frequency share of random directions of H pulled back at each sample: a reverse product for each."""
     f, x = context.feature_map(t_fraction, pool=pool), context.latents(t_fraction, context.size.num_samples)
+    context.plan(f, x)  # how many latents go together is known from here on
     u = unit_weights(NUM_DRAWN, torch.Size(f.h_shape).numel(), context.generator()).to(x)
     v = torch.cat([one_product(f, part, u) for part in x.split(context.batch)])  # (B, K, *x_shape)
     return power_spectrum(v).low_share().mean(1).tolist()

@@ -27,13 +27,14 @@ CAPTION = (
     "The same samples edited at several timesteps: along the top local direction there (own); along the top direction "
     "of the first timestep, carried in H and made on each latent by one product (carried); along one drawn at random "
     "in the local span (matched). Share of the change of the picture below 1/8 cycle a pixel, and its size. Pictures: "
-    "rows are timesteps, columns -, unedited, +, of the own direction."
+    "rows are timesteps, columns -, unedited, +, of the one direction that is carried."
 )
 PAPER = (
     "Both papers edit at several timesteps: directions found near T change coarse attributes, later ones change "
     "fine detail."
 )
 KINDS = ("own", "carried", "random in span")
+CARRIED = KINDS.index("carried")
 
 
 def num_bases(size: Size) -> int:
@@ -59,7 +60,7 @@ def run(context: Context) -> Outcome:
                 low = {"low_share": low_frequency_share(change[None])}
                 rows.append({"t_fraction": t_fraction, "sample": i, "kind": kind} | low | found)
         num = min(size.num_people, len(x))
-        lines.append([each for i in range(num) for each in (frames[i, 0, 0], still[i], frames[i, 0, 1])])
+        lines.append([each for i in range(num) for each in (frames[i, CARRIED, 0], still[i], frames[i, CARRIED, 1])])
     note = f"Scale {SCALE:g} both ways, calibrated at each timestep. {told(context)}"
     return Outcome(rows, (), {"timesteps": sheet(lines)}, size.num_samples, note)
 
