@@ -185,7 +185,7 @@ def test_means_that_make_no_sense(bank: Bank, tmp_path: Path) -> None:
     with pytest.raises(RankError, match="units of one shape"):
         mean_spectrum(mixed.reader(), ids)
     with pytest.raises(RankError, match=r"units of one shape, .* choose units of one rank, layer and pooling"):
-        aligned_mean(mixed, mixed.reader(), ids, reference=torch.eye(4)[:1])
+        aligned_mean(mixed, mixed.reader(), ids, reference=torch.eye(ToyWork().dim_h)[:1])
     for block in (1, 256):
         with pytest.raises(RankError, match="units of one shape"):
             distance_map(mixed, mixed.reader(), ids, block=block)

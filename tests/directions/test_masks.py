@@ -137,8 +137,7 @@ def test_regions_go_in_smaller_groups_once_memory_runs_out(monkeypatch):
 
 def test_a_direction_inside_a_mask_of_a_model_in_half_precision():
     f, x = ConvMap(dtype=torch.bfloat16), latent().bfloat16()
-    with pytest.warns(UserWarning):
-        (found,) = regional_directions(f, x, TOP, where="x", rank=1, tol=0.1, plan=PLAN)
+    (found,) = regional_directions(f, x, TOP, where="x", rank=1, tol=0.1, plan=PLAN)
     assert len(found.origin["anchor"]) == 16
 
 
