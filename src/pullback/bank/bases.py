@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pullback.geometry.tangent import TangentBasis
 
-SOLVER = "auto/3"
+SOLVER = "auto/2"
 """The algorithm of `local_basis` with method "auto". Its number goes up with every change that changes its answers."""
 _NAMES = ("weights", "config", "layer", "pool", "t", "condition")
 _PLAN = ("jvp_engine", "vjp_engine", "chunk", "dtype")
