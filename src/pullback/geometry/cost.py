@@ -20,7 +20,7 @@ at .5, a third more at .2."""
 TIME_OF_PRODUCTS, PER_TIME = 0.8, 0.45
 """The share of T of these figures, and how much a share below it adds: a third more at .2 was 1.27 to 1.33."""
 POOLED_SHARE = 0.75
-"""What a sum-pooled h, whose spectrum falls faster, takes of these figures: 63 of 81 products at rank 10, 202 of 257 at
+"""What a sum-pooled h, whose spectrum falls faster, takes of these figures: 64 of 81 products at rank 10, 187 of 257 at
 rank 50 (`python -m benchmarks run --only pooled`)."""
 PROBE_PRODUCTS = 15
 WHOLE_GAIN = 1.3
