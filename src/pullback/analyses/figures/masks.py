@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TITLE = "Edits of a region"
 CAPTION = (
+    "Regions of portraits are where a standard deviation of one of their factors shows in the rendered picture. "
     "The first direction of each region, all cleared of what the rest of the predicted picture sees most: ours from "
     "dh/dx inside the mask, LOCO-Edit's from the prediction inside the mask; beside them a random direction of x "
     "inside the mask (matched). All are moved until the prediction has changed alike inside, or as far as any may be."
