@@ -43,9 +43,9 @@ MIN_GAIN, LAYOUT_GAIN = 1.2, 1.05
 """Low precision is taken for pictures when so many times as fast; another layout, which loses nothing, for less."""
 BYTES_PER_FRAME = 6_000
 BATCH_OVERHEAD = 1.1
-"""What bases of a batch take over their products alone: those that are done leave a narrower batch behind, whose products
-are dearer and whose graphs are made again. Of eight samples that was 1.03 to 1.15 (`python -m benchmarks run --only
-planner`)."""
+"""What bases of a batch take over their products alone: those that are done leave a narrower batch behind, whose
+products are dearer and whose graphs are made again. Of eight samples that was 1.03 to 1.15 (`python -m benchmarks run
+--only planner`)."""
 
 
 @dataclass(frozen=True)
