@@ -377,6 +377,8 @@ def test_ctrl_c_is_clean_and_leaves_earlier_results_as_they_were(toy_folder: Pat
     before = listing(results)
     program = (
         "import faulthandler, signal, sys; faulthandler.register(signal.SIGUSR1); "
+        # tests that run in the background of a shell are started with Ctrl-C ignored, and so would the command be
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from pullback.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     words = ["discover", str(toy_folder), "--out", str(results), "--samples", "4000", "--rank", "2"]
