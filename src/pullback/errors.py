@@ -78,5 +78,9 @@ class TransportWarning(UserWarning):
     """A transported direction kept no more of itself than a random one would."""
 
 
+class NormalisationWarning(RuntimeWarning):
+    """A normalised edit stands on a prediction from hardly any signal, and its colours may drift."""
+
+
 class MemoryWarning(UserWarning):
     """Memory ran out, and the same work goes on in smaller pieces."""

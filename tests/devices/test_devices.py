@@ -10,8 +10,9 @@ from torch.utils import backend_registration
 SETUP = "_setup_privateuseone_for_python_backend"
 
 
-# The simulated device is a backend written in Python, for which older torch (pyproject allows 2.6) has no way in:
-# nothing could be simulated there. The torch of constraints.txt has it, so that `make test` and CI always run this.
+# Not a test that is put off: the device is simulated by a backend written in Python, and older torch (pyproject allows
+# 2.6) has no way to register one, so that there is nothing to run there. The torch that constraints.txt pins has it:
+# `make test` and CI always run this. The test below checks that it is this lack that skips it.
 @pytest.mark.skipif(
     not hasattr(backend_registration, SETUP), reason=f"this torch has no backends written in Python ({SETUP})"
 )

@@ -16,7 +16,7 @@ from pullback.analyses.context import Context
 from pullback.analyses.sizes import Size
 from pullback.edit import calibrate
 from pullback.edit.scale import features
-from pullback.errors import NotConvergedWarning, TransportWarning
+from pullback.errors import NormalisationWarning, NotConvergedWarning, TransportWarning
 from pullback.models import NetworkFeatureMap
 
 SCALE = 6.0
@@ -105,8 +105,12 @@ def middle_time(size: Size) -> float:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Scope without the warnings that come once an edit; figures tell of them in numbers."""
+    """Scope without the warnings that come once an edit; figures tell of them in numbers.
+
+    Residuals that were not reached and retained shares stand in the tables, and the drift that normalisation warns of
+    is what its figure plots.
+    """
     with warnings.catch_warnings():
-        for kind in (NotConvergedWarning, TransportWarning):
+        for kind in (NormalisationWarning, NotConvergedWarning, TransportWarning):
             warnings.simplefilter("ignore", kind)
         yield

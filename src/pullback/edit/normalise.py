@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from pullback.errors import NumericalError, OptionError, ShapeError
+from pullback.errors import NormalisationWarning, NumericalError, OptionError, ShapeError
 from pullback.models import Denoiser, FlowSchedule
 from pullback.models.schedule import Schedule, Time
 
@@ -93,7 +93,7 @@ def _factor(schedule: Schedule, t: Time, kappa: float) -> float:
         warnings.warn(
             f"normalisation at t = {t} stands on an x0-prediction from {abar:.1e} of signal (abar); "
             "below 1e-3 its colours are hardly determined: edit at a smaller t_fraction, or without it",
-            RuntimeWarning,
+            NormalisationWarning,
             stacklevel=3,
         )
     if isinstance(schedule, FlowSchedule):

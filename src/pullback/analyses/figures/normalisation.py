@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,11 +111,7 @@ def _edited(context: Context, x: Tensor, directions: list[Direction], normalise:
     t_fraction = edit_time(context.size)
     f = context.feature_map(t_fraction)
     steps = max(1, round(context.size.num_steps * t_fraction))
-    with quiet(), warnings.catch_warnings():
-        # The library advises against normalising where abar < 1e-3, since colours drift there. This figure exists to
-        # measure that drift and plots it at every t, so that the advice would come once an edit and tell nothing new.
-        # Only this one message is silenced, and only in this block.
-        warnings.filterwarnings("ignore", "normalisation at t", RuntimeWarning)  # the drift warned of is plotted here
+    with quiet():
         return edit(
             context.model,
             x,
