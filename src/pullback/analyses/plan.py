@@ -54,12 +54,11 @@ def planned(
     f = model.feature_map(t_fraction=numbers.t_fractions[0])
     seeds = range(min(most_on(model.device), numbers.num_samples))
     x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=seeds, num_steps=1)
-    num_bases = total_bases(names, numbers, num_prompts=num_prompts)
     num_ranked = rank_rule_products(model, numbers) if "spectra" in names else 0
     bases = plan_bases(
         f,
         x,
-        num_bases,
+        total_bases(names, numbers, num_prompts=num_prompts),
         rank=numbers.rank,
         t_fractions=numbers.t_fractions,
         bank=out / "bank" if bank is None else bank,
@@ -69,7 +68,8 @@ def planned(
         (
             "plan",
             f"  figures   {', '.join(names)}",
-            f"  bases     at most {num_bases:,} of rank {numbers.rank}: about {bases.num_products:,} Jacobian products"
+            f"  bases     at most {bases.num_bases:,} of rank {numbers.rank}:"
+            f" about {bases.num_products:,} Jacobian products"
             f"{f', {num_ranked:,} of them of the rank rule' * bool(num_ranked)} {bases.text}",
             f"  memory    {bases.memory_text}",
             f"  writes    {counted(len(names), 'CSV file')}, pictures and analysis.html to {out};"

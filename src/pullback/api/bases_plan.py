@@ -22,6 +22,7 @@ class BasesPlan:
 
     Attributes:
         how: How they will be computed.
+        num_bases: How many.
         together: Samples of a batch: as many as there are, at most those that fit.
         num_products: Jacobian products at most.
         seconds: Of these.
@@ -30,6 +31,7 @@ class BasesPlan:
     """
 
     how: How
+    num_bases: int
     together: int
     num_products: int
     seconds: float
@@ -106,6 +108,7 @@ def plan_bases(
     graphs = held_bytes(f, x, num=together)
     return BasesPlan(
         how=how,
+        num_bases=num_bases,
         together=together,
         num_products=num_products,
         seconds=cost.seconds_of(num_products, together=together),

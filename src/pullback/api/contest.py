@@ -153,9 +153,8 @@ class _Arena:
         """Makes the directions, matches their effect on tuning samples, edits and reads the held-out ones."""
         move, cost = self._rival(method) if method in RIVALS else self._mover(method)
         tuning, held_out = move(self.x_tuning), move(self.x)
-        length = matched_length(
-            self.walk, self.x_tuning, tuning, size=self.settings.size, unedited=self.before_tuning
-        )  # fmt: skip
+        size, before = self.settings.size, self.before_tuning
+        length = matched_length(self.walk, self.x_tuning, tuning, size=size, unedited=before)
         found = effects(self.walk, self.x, held_out, length, gate=self.gate, unedited=self.before)
         return Result(method, found, cost)
 

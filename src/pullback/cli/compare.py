@@ -86,12 +86,11 @@ def plan_text(bases: BasesPlan, options: CompareOptions, t_fractions: Sequence[f
     """Returns the plan in words."""
     from pullback.measure.report_text import counted, size
 
-    num_bases = 2 * options.samples * len(t_fractions)
     return "\n".join(
         (
             "plan",
-            f"  bases     {num_bases:,} of rank {options.rank}, {counted(options.samples, 'sample')} of both models"
-            f" at t/T {', '.join(f'{t:g}' for t in t_fractions)}: about {bases.num_products:,} Jacobian products"
+            f"  bases     {bases.num_bases:,} of rank {options.rank}, {counted(options.samples, 'sample')} of both"
+            f" models at t/T {', '.join(f'{t:g}' for t in t_fractions)}: about {bases.num_products:,} Jacobian products"
             f" {bases.text}",
             f"  memory    {bases.memory_text}",
             f"  writes    {PAGE} and {DATA} to {options.out}; bases in its bank, up to {size(bases.bank_bytes)}",

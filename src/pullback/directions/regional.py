@@ -252,9 +252,7 @@ def outside_vectors(
     """
     if bool((mask_at(mask, f.h_shape) == 1).all()):
         return x.new_zeros(0, *x.shape)
-    (basis,) = regional_bases(
-        f, x[None], [mask], is_outside=True, rank=rank, tol=tol, plan=plan, generator=generator
-    )  # fmt: skip
+    (basis,) = regional_bases(f, x[None], [mask], is_outside=True, rank=rank, tol=tol, plan=plan, generator=generator)
     return seen_vectors(basis)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pullback.types import FeatureMap
 
 MOST, MOST_ACCELERATOR = 8, 128
 """Eight samples fill two cores, a GPU takes more."""
+_GRAPHS: weakref.WeakKeyDictionary[FeatureMap, dict[torch.Size, int]] = weakref.WeakKeyDictionary()
 SHARE = 0.5
 """Of the free memory, for graphs and Krylov bases; what one call needs on its way comes on top."""
 
@@ -113,6 +115,9 @@ def graph_bytes(f: FeatureMap, x: Tensor) -> int:
     Raises:
         NoMemoryError: If the graphs of two samples are too much.
     """
+    known = _GRAPHS.setdefault(f, {})  # they depend on the shape of x alone, and counting takes nine passes
+    if x.shape[1:] in known:
+        return known[x.shape[1:]]
     x = x[:1].detach().to(f.device, f.dtype)
     try:
         one, two = (_held(f, x.expand(num, *x.shape[1:])) for num in (1, 2))
@@ -124,7 +129,8 @@ def graph_bytes(f: FeatureMap, x: Tensor) -> int:
             got=str(error).splitlines()[0],
             hint="compute one sample at a time, in lower precision, or at a smaller size",
         ) from error
-    return max(two - one, 0)
+    known[x.shape[1:]] = max(two - one, 0)
+    return known[x.shape[1:]]
 
 
 def held_bytes(f: FeatureMap, x: Tensor, *, num: int) -> int | None:

@@ -100,11 +100,10 @@ def run(context: Context) -> Outcome:
         )
         is_alike += reached
         moved = torch.stack(moved)  # (R, 3, 2, *x_shape)
-        x0 = context.pictures(moved.flatten(0, 2), x0_map.t)
-        passed = (reader.residual(x0) <= gate).reshape(moved.shape[:3])
-        seen, frames = reader.factors(x0).reshape(*moved.shape[:3], -1), frames_of(context, x0.reshape(moved.shape))
-        effect = (seen[:, :, 1] - seen[:, :, 0]) / 2  # (R, 3, F)
-        change = (x0.reshape(moved.shape)[:, :, 1] - x0.reshape(moved.shape)[:, :, 0]) / 2
+        flat = context.pictures(moved.flatten(0, 2), x0_map.t)
+        x0, seen = flat.reshape(moved.shape), reader.factors(flat).reshape(*moved.shape[:3], -1)
+        passed, frames = (reader.residual(flat) <= gate).reshape(moved.shape[:3]), frames_of(context, x0)
+        effect, change = (seen[:, :, 1] - seen[:, :, 0]) / 2, (x0[:, :, 1] - x0[:, :, 0]) / 2  # (R, 3, ...)
         for r, (region, mask) in enumerate(zip(regions, places, strict=True)):
             outside = outside_share(change[r], mask)
             own = [reader.names.index(name) for name in REGIONS[region]] if context.judge is not None else None
