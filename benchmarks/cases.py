@@ -10,6 +10,7 @@ from torch import Tensor
 
 import pullback
 from pullback.models import NetworkFeatureMap
+from pullback.models.calls import call_diffusers
 from pullback.types import FeatureMap, Pool
 
 
@@ -106,7 +107,7 @@ def network_map(
     """The mid block of a U-Net at t = 800."""
     return pullback.feature_map(
         network.to(device),
-        call=lambda net, x, t, cond: net(x, t),
+        call=call_diffusers,
         t=800,
         cond=None,
         layer="mid_block",

@@ -136,7 +136,7 @@ def _until_right(jac: JacobianAt, rank: int, truth: TangentBasis) -> int:
         for _ in range(STEP // 2):
             state.push()
             state.pull()
-        if state.pulled.shape[1] < rank:
+        if state.pulled.num_rows < rank:
             continue
         _, u, v, residual = state.ritz(rank)
         if float(residual.max()) > TOL:

@@ -10,12 +10,17 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from pullback.errors import ModelError
+from pullback.geometry.replay import Replays, replayable
 from pullback.types import FeatureMap
+
+Engine: TypeAlias = "Callable[[Point, Tensor], Tensor]"
+"""Directions `(c, B, ...)` of one space to products of the other."""
 
 
 @contextlib.contextmanager
@@ -60,11 +65,17 @@ class Point:
     def __init__(self, f: FeatureMap, x: Tensor) -> None:
         self.f = f
         self.x = x
+        self._replays: dict[Engine, Replays] = {}
+
+    def product(self, engine: Engine, rows: Tensor) -> Tensor:
+        """``engine(self, rows)``, which a GPU replays."""
+        replays = self._replays.setdefault(engine, Replays())
+        return replays(lambda given: engine(self, given), rows)
 
     @cached_property
     def graph(self) -> tuple[Tensor, Tensor]:
         """The latents as a leaf, and f of them: one forward pass, kept for every later ``vjp``."""
-        with torch.enable_grad(), frozen_parameters(self.f):
+        with torch.enable_grad(), frozen_parameters(self.f), replayable(self.x.device):
             x = self.x.clone().requires_grad_(True)
             h = self.f(x)
         if not leads_to(h, x):
@@ -78,7 +89,7 @@ class Point:
     @cached_property
     def double_graph(self) -> tuple[Tensor, Tensor]:
         """``g(w) = J^T w`` as a graph in w: linear, so its own reverse pass is Jv."""
-        with torch.enable_grad(), frozen_parameters(self.f), self.f.forward_mode():
+        with torch.enable_grad(), frozen_parameters(self.f), self.f.forward_mode(), replayable(self.x.device):
             x = self.x.clone().requires_grad_(True)
             h = self.f(x)
             w = torch.zeros_like(h).requires_grad_(True)
@@ -135,10 +146,10 @@ def vjp_loop(point: Point, u: Tensor) -> Tensor:
         return torch.stack([torch.autograd.grad(h, x, covector, retain_graph=True)[0] for covector in u])
 
 
-JVP_ENGINES: dict[str, Callable[[Point, Tensor], Tensor]] = {
+JVP_ENGINES: dict[str, Engine] = {
     "vmap": jvp_vmap,
     "loop": jvp_loop,
     "double_backward": jvp_double_backward,
     "finite_difference": jvp_finite_difference,
 }
-VJP_ENGINES: dict[str, Callable[[Point, Tensor], Tensor]] = {"vmap": vjp_vmap, "loop": vjp_loop}
+VJP_ENGINES: dict[str, Engine] = {"vmap": vjp_vmap, "loop": vjp_loop}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pullback.errors import NumericalError, RankError, ShapeError
+from pullback.geometry.linalg import each_on_a_thread
 
 ORTHONORMAL_TOLERANCE = 1e-2
 """U in half precision is off by 2e-3; anything beyond is not a basis."""
@@ -42,6 +43,14 @@ def principal_angles(ua: Tensor, ub: Tensor) -> Tensor:
         )
     if ua.shape[-2] < ub.shape[-2]:
         ua, ub = ub, ua
+    lead = torch.broadcast_shapes(ua.shape[:-2], ub.shape[:-2])
+    if ua.device.type != "cpu" or not lead.numel() > 1:
+        return _angles(ua, ub)
+    pairs = (rows.expand(*lead, *rows.shape[-2:]).flatten(0, len(lead) - 1) for rows in (ua, ub))
+    return torch.stack(each_on_a_thread(_angles, *pairs)).unflatten(0, lead)
+
+
+def _angles(ua: Tensor, ub: Tensor) -> Tensor:
     qa, qb = (torch.linalg.qr(rows.double().mT)[0].mT for rows in (ua, ub))
     overlap = qb @ qa.mT
     cosine = torch.linalg.svdvals(overlap).clamp(0, 1)  # decreasing: angles increase

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pullback.errors import ModelError, NumericalError, ShapeError
-from pullback.geometry.engines import JVP_ENGINES, VJP_ENGINES, Point
+from pullback.geometry.engines import JVP_ENGINES, VJP_ENGINES, Engine, Point
 from pullback.geometry.linalg import precision, work_dtype
 from pullback.geometry.maps import as_feature_map
 from pullback.geometry.memory import smaller
@@ -206,7 +206,7 @@ class JacobianAt:
         return JacobianAt(self.f, x, plan=plan)
 
     def _in_chunks(
-        self, engine: Callable[[Point, Tensor], Tensor], rows: Tensor, shape: tuple[int, ...], dim_out: int
+        self, engine: Engine, rows: Tensor, shape: tuple[int, ...], dim_out: int
     ) -> Tensor:
         num_samples, rank, _ = rows.shape
         with torch.inference_mode(False), self._precision():
@@ -218,7 +218,7 @@ class JacobianAt:
                 part = rows[:, done : done + num].to(self.f.device, self.f.dtype)
                 part = part.transpose(0, 1).reshape(-1, num_samples, *shape)  # (c, B, ...)
                 try:
-                    product = engine(self._point, part).detach().flatten(2)  # (c, B, out)
+                    product = self._point.product(engine, part).detach().flatten(2)  # (c, B, out)
                 except (torch.OutOfMemoryError, RuntimeError) as error:
                     self._plans.append(smaller(self.plan, part.shape[0], num_samples, error))
                     continue

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from pullback.geometry.coordinates import Coordinates
 from pullback.geometry.jacobian import JacobianAt
-from pullback.geometry.linalg import deflated, orthonormal_rows, randn, row_svd, small
+from pullback.geometry.linalg import deflated, orthonormal_rows, randn, row_svd, small, svd_each
 from pullback.geometry.triplets import Triplets, relative
 
 CHECK_EVERY = 4
@@ -132,8 +133,8 @@ class Krylov:
         first = randn((jac.num_samples, block, jac.dim_x), generator, like=jac.x).to(jac.dtype)
         self.v = orthonormal_rows(first)[0]
         self.u = self.v.new_zeros(jac.num_samples, 0, jac.dim_h)
-        self.pushed = torch.zeros(jac.num_samples, 0, 0, dtype=torch.float64)
-        self.pulled = torch.zeros(jac.num_samples, 0, block, dtype=torch.float64)
+        self.pushed = Coordinates(jac.num_samples)
+        self.pulled = Coordinates(jac.num_samples, block)
         self.num_products = 0
         self.num_checked = 0
 
@@ -145,16 +146,16 @@ class Krylov:
     @property
     def is_complete(self) -> bool:
         """Whether no vector is left to multiply: the bases span all that J can reach."""
-        return self.pushed.shape[1] == self.v.shape[1] and self.pulled.shape[1] == self.u.shape[1]
+        return self.pushed.num_rows == self.v.shape[1] and self.pulled.num_rows == self.u.shape[1]
 
     def advance(self, goal: Goal) -> tuple[Triplets, Tensor]:
         """Multiply until a sample meets the goal; also says which did, or gave up."""
         while True:
-            if self.pushed.shape[1] < self.v.shape[1]:
+            if self.pushed.num_rows < self.v.shape[1]:
                 self.push()
             else:
                 self.pull()
-            if min(self.pushed.shape[1], self.pulled.shape[1]) < goal.guarded and not self.is_complete:
+            if min(self.pushed.num_rows, self.pulled.num_rows) < goal.guarded and not self.is_complete:
                 continue
             is_last = self.is_complete or self.num_products >= goal.max_products
             if self.num_products < self.num_checked + check_interval(goal.guarded, self.v.device) and not is_last:
@@ -168,23 +169,24 @@ class Krylov:
 
     def push(self) -> None:
         """Multiply the new vectors of V by J, and extend U by what comes."""
-        new = self.v[:, self.pushed.shape[1] :]
+        new = self.v[:, self.pushed.num_rows :]
         self.u, rows = extend(self.u, self.jac.jvp_flat(new), self.generator)
-        self.pushed = _append(self.pushed, rows)
+        self.pushed.append(rows)
         self.num_products += new.shape[1]
 
     def pull(self) -> None:
         """Multiply the new vectors of U by J^T, and extend V by what comes."""
-        new = self.u[:, self.pulled.shape[1] :]
+        new = self.u[:, self.pulled.num_rows :]
         self.v, rows = extend(self.v, self.jac.vjp_flat(new), self.generator)
-        self.pulled = _append(self.pulled, rows)
+        self.pulled.append(rows)
         self.num_products += new.shape[1]
 
     def ritz(self, num: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Triplets from the side whose products are all expressed: s, coordinates of u and v, relative residual."""
-        from_v = self.pulled.shape[1] == self.u.shape[1]
-        inner, outer = (self.pushed, self.pulled) if from_v else (self.pulled, self.pushed)
-        far, s, near = torch.linalg.svd(inner, full_matrices=False)
+        from_v = self.pulled.num_rows == self.u.shape[1]
+        pushed, pulled = self.pushed.values, self.pulled.values
+        inner, outer = (pushed, pulled) if from_v else (pulled, pushed)
+        far, s, near = svd_each(inner)
         far, s, near = far.mT[:, :num], s[:, :num], near[:, :num]
         error = near @ outer
         error = error - pad(s[..., None] * far, (0, error.shape[2] - far.shape[2]))
@@ -195,14 +197,14 @@ class Krylov:
         """The state of some of the samples."""
         part = copy.copy(self)
         part.jac = self.jac.subset(samples)
-        for name in ("u", "v", "pushed", "pulled"):
-            setattr(part, name, getattr(self, name)[list(samples)])
+        part.u, part.v = (each[list(samples)] for each in (self.u, self.v))
+        part.pushed, part.pulled = (each.subset(samples) for each in (self.pushed, self.pulled))
         return part
 
     def with_directions(self, v: Tensor) -> Krylov:
         """Add directions to V, and what J makes of them to U, so that the next triplets know of them."""
         self.v, _ = extend(self.v, v, self.generator)
-        self.pulled = pad(self.pulled, (0, self.v.shape[1] - self.pulled.shape[2]))
+        self.pulled.width = self.v.shape[1]
         self.push()
         self.pull()
         return self
@@ -238,10 +240,6 @@ def extend(basis: Tensor, block: Tensor, generator: torch.Generator) -> tuple[Te
     weight = small(mix).mT * size[:, None, :]  # (B, b, room)
     coordinates = torch.cat([small(inside) + weight @ small(again), weight @ small(triangle)], dim=2)
     return torch.cat([basis, new], dim=1), coordinates
-
-
-def _append(coordinates: Tensor, rows: Tensor) -> Tensor:
-    return torch.cat([pad(coordinates, (0, rows.shape[2] - coordinates.shape[2])), rows], dim=1)
 
 
 def _probe(

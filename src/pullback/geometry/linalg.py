@@ -7,7 +7,10 @@ a float32 or bfloat16 network never limits the algebra around it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,6 +136,42 @@ def row_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         inner[lacking] = small(again)
     a, s, b = torch.linalg.svd(inner)  # M = b^T s a^T q^T
     return b.to(matrix), s, a.mT.to(matrix) @ q.mT
+
+
+def each_on_a_thread(call: Callable[..., Any], *batches: Tensor) -> list[Any]:
+    """``call`` of the first matrix of each batch, of the second, and so on: LAPACK leaves cores idle on small ones.
+
+    Args:
+        call: Of one matrix of each batch, on the CPU.
+        batches: Equally many matrices each.
+
+    Example:
+        >>> [float(trace) for trace in each_on_a_thread(torch.trace, torch.eye(2).expand(3, -1, -1))]
+        [2.0, 2.0, 2.0]
+    """
+    num = min(len(batches[0]), torch.get_num_threads())
+    if num <= 1:
+        return list(map(call, *batches))
+    with ThreadPoolExecutor(num, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+        return list(threads.map(call, *batches))
+
+
+def svd_each(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin SVDs of a batch on the CPU.
+
+    Args:
+        matrices: Shape `(B, m, n)`.
+
+    Returns:
+        Left vectors as columns `(B, m, p)`, singular values `(B, p)`, right vectors as rows `(B, p, n)`; p = min(m, n).
+
+    Example:
+        >>> [tuple(part.shape) for part in svd_each(torch.zeros(3, 4, 2))]
+        [(3, 4, 2), (3, 2), (3, 2, 2)]
+    """
+    found = each_on_a_thread(partial(torch.linalg.svd, full_matrices=False), matrices)
+    left, s, right = (torch.stack(parts) for parts in zip(*found, strict=True))
+    return left, s, right
 
 
 def _lacking(triangle: Tensor, dtype: torch.dtype) -> list[int]:
