@@ -58,28 +58,30 @@ def alone_rows(case: Case, ranks: Sequence[int], *, most_products: int | None = 
     """
     x, rows, wide = case.x[:1], [], wide_plan(case)
     for rank in ranks:
-        plan = measure_plan(case.f, x[0], rank=rank)
-        num = (most_products or 2 * rank * (ITERATIONS + 1)) // (2 * rank) - 1
-        num = min(num, ITERATIONS)
-        theirs = published(max_iterations=num)
-        solvers = {OURS: (SOLVERS[OURS], plan), TF32: (first_in_tf32, plan), THEIRS: (theirs, wide)}
+        plan, num = measure_plan(case.f, x[0], rank=rank), ITERATIONS
+        if most_products is not None:
+            num = min(num, most_products // (2 * rank) - 1)
+        theirs, how = published(max_iterations=num), f"{wide.jvp_engine} / {wide.vjp_engine}, chunk {wide.chunk}"
+        solvers = {
+            OURS: (SOLVERS[OURS], plan, told(plan, rank)),
+            TF32: (first_in_tf32, plan, told(plan, rank)),
+            THEIRS: (theirs, wide, how if num == ITERATIONS else f"{how}; {num} iterations measured, multiplied"),
+        }
         with torch.no_grad():
             _, passes = _timed(lambda rank=rank: [case.f(x) for _ in range(2 * rank)])
-        own = 1.0
-        for name, (solver, used) in solvers.items():
+        own = 0.0
+        for name, (solver, used, note) in solvers.items():
             say(f"{case.name}, rank {rank}, {name}")
-            times = (ITERATIONS + 1) / (num + 1) if name == THEIRS else 1.0
             figures = _figures(case, rank, solver, used)
-            figures |= {key: times * figures[key] for key in ("products", "products / 2k", "seconds")}
-            own = figures["seconds"] if name == OURS else own
-            if name == OURS:
-                figures["of it products, s"] = figures["products"] * _seconds_each(plan, rank)
-            if times > 1:
-                figures["residual"] = None
+            if name == THEIRS:
+                times = (ITERATIONS + 1) / (num + 1)
+                figures |= {key: times * figures[key] for key in ("products", "products / 2k", "seconds")}
+            own = own or figures["seconds"]
             figures |= {"time / ours": figures["seconds"] / own, "over 2k passes": figures["seconds"] / passes}
-            how = f"{used.jvp_engine} / {used.vjp_engine}, chunk {used.chunk}" if name == THEIRS else told(used, rank)
-            note = f"{how}; {num} iterations measured, multiplied" if times > 1 else how
-            rows.append(Row(_table(case.name), f"k = {rank}, {name}", figures, note))
+            if name == OURS:
+                each = seconds_per_product(plan, best_block(plan, 1, rank + GUARD))
+                figures["of it products, s"] = figures["products"] * each
+            rows.append(Row(_table(case.name), f"k = {rank}, {name}", dict(figures), note))
     return rows
 
 
@@ -114,11 +116,7 @@ def replay_row(case: Case, num: int) -> Row:
     return Row("Products on a GPU, one direction of each latent", f"{case.name}, latents: {num}", figures, note)
 
 
-def _seconds_each(plan: Plan, rank: int) -> float:
-    return seconds_per_product(plan, best_block(plan, 1, rank + GUARD))
-
-
-def _figures(case: Case, rank: int, solver: Solver, plan: Plan) -> dict[str, Figure]:
+def _figures(case: Case, rank: int, solver: Solver, plan: Plan) -> dict[str, float]:
     before = _reset_peak(case.x.device)
     jac = JacobianAt(case.f, case.x[0], plan=plan)
     with counted_products() as tally:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.cases import Case
-from benchmarks.gpu import alone_rows, gpu_rows, together_rows
+from benchmarks.gpu import alone_rows, gpu_rows, replay_row, together_rows
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
 from benchmarks.memory import OURS, THEIRS, figures_of, measured
 from benchmarks.record import Record, Row, compared, shown
@@ -123,13 +123,15 @@ def test_starts_are_counted_and_none_beats_the_truth():
 def test_gpu_rows_are_told_as_missing_without_one_and_made_anywhere():
     if not torch.cuda.is_available():
         assert {row.figures["seconds"] for row in gpu_rows()} == {None}
-    alone = alone_rows(case(), (2,))
-    assert [row.name.split(", ", 1)[1] for row in alone] == [
-        "ours, verified",
-        "published, as its driver runs it (50 iterations)",
-    ]
-    assert plain(alone[0])["time / ours"] == 1
-    assert all(plain(row)["products / 2k"] == plain(row)["products"] / 4 for row in alone)
+    alone = alone_rows(case(), (2,), most_products=44)
+    ours, tf32, theirs = map(plain, alone)
+    assert ours["time / ours"] == 1
+    assert theirs["products"] == 4 * 51  # measured and multiplied, as its note says
+    assert "10 iterations" in alone[-1].note
+    assert max(ours["residual"], tf32["residual"]) <= 1e-3
+    assert all(figures["products / 2k"] == figures["products"] / 4 for figures in (ours, tf32, theirs))
+    replayed = plain(replay_row(case(), 1))
+    assert all(replayed[name] > 0 for name in ("Jv, ms", "J^T u, ms", "Jv replayed, ms", "J^T u replayed, ms"))
     (row,) = together_rows(case(), (2,), (2,))
     assert plain(row)["products a sample"] >= 4
 

@@ -16,18 +16,23 @@ import torch
 from torch import Tensor
 
 from pullback.errors import ModelError
-from pullback.geometry.replay import Replays, replayable
+from pullback.geometry.replay import Replays, is_recordable, replayable
 from pullback.types import FeatureMap
 
 Engine: TypeAlias = "Callable[[Point, Tensor], Tensor]"
 """Directions `(c, B, ...)` of one space to products of the other."""
 
 
+def _parameters(f: FeatureMap) -> Iterable[Tensor]:
+    """All weights; a map that is no network has none."""
+    parameters: Callable[[], Iterable[Tensor]] = getattr(f, "parameters", tuple)
+    return parameters()
+
+
 @contextlib.contextmanager
 def frozen_parameters(f: FeatureMap) -> Iterator[None]:
     """No parameter of f requires grad inside: with trainable weights one product took 3.4 GB instead of 0.5."""
-    parameters: Callable[[], Iterable[Tensor]] = getattr(f, "parameters", tuple)
-    trainable = [parameter for parameter in parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in _parameters(f) if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
@@ -66,9 +71,12 @@ class Point:
         self.f = f
         self.x = x
         self._replays: dict[Engine, Replays] = {}
+        self._weights: list[Tensor] = []
 
     def product(self, engine: Engine, rows: Tensor) -> Tensor:
         """``engine(self, rows)``, which a GPU replays."""
+        if is_recordable(rows) and not self._weights:  # what a recording reads has to stay, if the network is moved too
+            self._weights = [parameter.detach() for parameter in _parameters(self.f)]
         replays = self._replays.setdefault(engine, Replays())
         return replays(lambda given: engine(self, given), rows)
 

@@ -205,9 +205,7 @@ class JacobianAt:
         """One of the same kind at latents x, which are the ``samples`` of this one."""
         return JacobianAt(self.f, x, plan=plan)
 
-    def _in_chunks(
-        self, engine: Engine, rows: Tensor, shape: tuple[int, ...], dim_out: int
-    ) -> Tensor:
+    def _in_chunks(self, engine: Engine, rows: Tensor, shape: tuple[int, ...], dim_out: int) -> Tensor:
         num_samples, rank, _ = rows.shape
         with torch.inference_mode(False), self._precision():
             rows = rows.clone() if rows.is_inference() else rows

@@ -15,6 +15,11 @@ MOST_ERROR = 1e-2
 """Relative; a recording that differs by more from the product it was made of is not used. TF32 differs by 1e-3."""
 
 
+def is_recordable(given: Tensor) -> bool:
+    """Whether it lies where calls can be recorded."""
+    return given.device.type == "cuda"
+
+
 class Replays:
     """Recordings of one function of tensors, for each shape that it meets twice.
 
@@ -39,7 +44,7 @@ class Replays:
             call: Always the same function: of its argument, and of tensors that stay where they are.
             given: Its argument.
         """
-        if given.device.type != "cuda":
+        if not is_recordable(given):
             return call(given)
         shape = given.shape
         if shape not in self._first and shape not in self._recordings:
@@ -81,8 +86,9 @@ def _recorded(call: Callable[[Tensor], Tensor], given: Tensor, made: Tensor) -> 
 
 @contextlib.contextmanager
 def replayable(device: torch.device) -> Iterator[None]:
-    """Scope in which a graph of autograd is made whose reverse pass can be recorded: reverse passes run where the
-    forward pass ran, and a GPU records no work of its default stream.
+    """Scope in which a graph of autograd is made whose reverse pass can be recorded.
+
+    Reverse passes run where the forward pass ran, and a GPU records no work of its default stream.
     """
     if device.type != "cuda":
         yield
