@@ -11,19 +11,30 @@ from pathlib import Path
 import tyro
 from tyro.conf import Positional
 
-from benchmarks.record import Record, Row, compared, say
+from benchmarks.record import Record, Row, compared, medians, say
 
 RANKS = (10, 50)
+OFTEN = ("memory", "discover", "edit", "batching", "growth", "planner", "engines", "algebra", "compiled")
+NUM_RUNS = 3
+"""Of parts whose times differ from run to run; others have medians of their own, count products, or take an hour."""
 
 
-def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, large: bool = False) -> None:
+def run(
+    out: Positional[Path],
+    *,
+    only: tuple[str, ...] = (),
+    num: int = 8,
+    runs: int | None = None,
+    large: bool = False,
+) -> None:
     """Measure, print the tables, write JSON; tables that are in the file already and not asked for are kept.
 
     Args:
         out: JSON file; a run into an existing one replaces the tables it measures.
-        only: Parts to run: accuracy10, accuracy50, memory, discover, edit, batching, growth, planner, engines, ideas,
-            starts, pooled, compiled, gpu; exact and celebahq when named, or with --large.
+        only: Parts to run: accuracy10, accuracy50, memory, discover, edit, batching, growth, planner, engines, algebra,
+            ideas, starts, pooled, compiled, gpu; exact and celebahq when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
+        runs: Runs of each part, of which the tables have medians and ranges: 3 by default of parts whose times differ.
         large: Also what takes an hour on a CPU: the dense confirmation, and the 256-px architecture.
     """
     parts = _parts(num)
@@ -37,7 +48,7 @@ def run(out: Positional[Path], *, only: tuple[str, ...] = (), num: int = 8, larg
     for name in names:
         start = time.perf_counter()
         print(f"{name} ...", file=sys.stderr, flush=True)
-        record.add(parts[name]())
+        record.add(medians([parts[name]() for _ in range(runs or (NUM_RUNS if name in OFTEN else 1))]))
         record.save(out)
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     print(record.markdown())
@@ -88,6 +99,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "growth": growth_rows,
         "planner": planner.planner_rows,
         "engines": ideas.engine_rows,
+        "algebra": ideas.algebra_rows,
         "ideas": ideas.idea_rows,
         "starts": partial(starts.portraits_rows, num=min(num, 2)),
         "pooled": ideas.pooled_rows,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import torch
+from torch import Tensor
 
 import pullback
 from benchmarks.cases import Case, portraits, wide_pooled
@@ -17,6 +18,7 @@ from benchmarks.starts import NEIGHBOURS, vectors
 from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
 from pullback.geometry.linalg import randn
 from pullback.geometry.plan import JvpEngine, VjpEngine
+from pullback.types import FeatureMap
 
 
 def idea_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 2) -> list[Row]:
@@ -48,6 +50,48 @@ def engine_rows(*, shapes: tuple[tuple[int, int], ...] = ((8, 1), (1, 1), (1, 8)
         rows.setdefault("a pass in bfloat16", {})[f"{samples} samples x {directions}"] = low / forward
     table = "Time of one product, in passes of the encoder; double_backward and vjp share one primal pass"
     return [Row(table, name, figures) for name, figures in rows.items()]
+
+
+class TimedJacobianAt(JacobianAt):
+    """A Jacobian that adds up the seconds of its products; those at a part of its samples count too."""
+
+    def __init__(self, f: FeatureMap, x: Tensor, *, plan: Plan | None = None, clock: list[float] | None = None) -> None:
+        super().__init__(f, x, plan=plan)
+        self.clock = [] if clock is None else clock
+
+    def jvp_flat(self, v: Tensor) -> Tensor:
+        """``J v``, timed."""
+        return self._timed(super().jvp_flat, v)
+
+    def vjp_flat(self, u: Tensor) -> Tensor:
+        """``J^T u``, timed."""
+        return self._timed(super().vjp_flat, u)
+
+    def _timed(self, multiply: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        start = time.perf_counter()
+        product = multiply(rows)
+        self.clock.append(time.perf_counter() - start)
+        return product
+
+    def _at(self, x: Tensor, samples: Sequence[int], plan: Plan) -> JacobianAt:
+        return TimedJacobianAt(self.f, x, plan=plan, clock=self.clock)
+
+
+def algebra_rows(*, ranks: Sequence[int] = (10, 50), batches: Sequence[int] = (1, 8)) -> list[Row]:
+    """What of a basis is not its products: all that deflation, which spares none of these, could save."""
+    case = portraits(t_fractions=(0.8,), num=max(batches))[0]
+    return [algebra_row(case, rank, num) for rank in ranks for num in batches]
+
+
+def algebra_row(case: Case, rank: int, num: int) -> Row:
+    """One basis of so many latents together."""
+    x = case.x[:num]
+    jac = TimedJacobianAt(case.f, x, plan=measure_plan(case.f, x, rank=rank))
+    start = time.perf_counter()
+    top_singular(jac, rank, tol=TOL)
+    seconds, products = time.perf_counter() - start, sum(jac.clock)
+    figures = {"seconds": seconds, "of it products": products, "share of the rest": 1 - products / seconds}
+    return Row("What of a basis is not its products", f"{case.name}, k = {rank}, latents: {num}", figures)
 
 
 def pooled_rows(*, ranks: tuple[int, ...] = (10, 50), num: int = 8) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,12 +27,43 @@ class Row:
         name: What was measured.
         figures: By column; None is printed as "not measured".
         note: What a reader must know.
+        num_runs: Runs that the figures are medians of.
+        spread: Smallest and largest of these runs, of figures that differ by more than `SAME`.
     """
 
     table: str
     name: str
     figures: Mapping[str, Figure]
     note: str = ""
+    num_runs: int = 1
+    spread: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+SAME = 0.02
+
+
+def medians(runs: Sequence[Sequence[Row]]) -> list[Row]:
+    """Returns the rows of several runs of one part as one row each; figures that are words stand as in each run.
+
+    Args:
+        runs: Each with rows of the same names.
+    """
+    found = []
+    for row in runs[0]:
+        rows = [next(each for each in run if (each.table, each.name) == (row.table, row.name)) for run in runs]
+        figures, spread = dict(row.figures), {}
+        for column in row.figures:
+            values = [each.figures[column] for each in rows]
+            numbers = [value for value in values if isinstance(value, float | int)]
+            if len(numbers) < len(rows):
+                figures[column] = values[0] if len(set(values)) == 1 else ", ".join(map(shown, values))
+                continue
+            figures[column] = statistics.median(numbers)
+            if max(numbers) - min(numbers) > SAME * abs(statistics.median(numbers)):
+                spread[column] = min(numbers), max(numbers)
+        note = "; ".join(dict.fromkeys(each.note for each in rows))
+        found.append(Row(row.table, row.name, figures, note, len(runs), spread))
+    return found
 
 
 def machine() -> dict[str, str]:
@@ -116,10 +148,19 @@ def _table(name: str, rows: Sequence[Row]) -> str:
     notes = any(row.note for row in rows)
     head = ["", *columns, *(["note"] if notes else [])]
     lines = [f"### {name}", "", f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    if rows[0].num_runs > 1:
+        lines[2:2] = [f"Medians of {rows[0].num_runs} runs; in brackets their range, where it is more than 2 %.", ""]
     for row in rows:
-        cells = [row.name, *(shown(row.figures[c]) if c in row.figures else "" for c in columns)]
+        cells = [row.name, *(_cell(row, column) for column in columns)]
         lines.append(f"| {' | '.join(cells + ([row.note] if notes else []))} |")
     return "\n".join(lines)
+
+
+def _cell(row: Row, column: str) -> str:
+    if column not in row.figures:
+        return ""
+    low_high = row.spread.get(column)
+    return shown(row.figures[column]) + (f" ({shown(low_high[0])}-{shown(low_high[1])})" if low_high else "")
 
 
 def _processor() -> str:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pullback.analyses.figures.shooting import WAYS, answers, walks
+from pullback.analyses.figures.shooting import WAYS, answers, note_of, walks
 from pullback.geometry import JacobianAt, top_singular
 from pullback.testing import UnitMap, planted_spectrum
 
@@ -43,3 +43,17 @@ def test_a_fixed_direction_answers_less_and_less_on_the_sphere():
     angle = torch.arctan(torch.arange(1, 4).double())
     assert response[1:] == pytest.approx((2 * (angle / 2).sin() / torch.arange(1, 4)).tolist(), abs=1e-6)
     assert along[1:] == pytest.approx((angle / 2).cos().tolist(), abs=1e-6)
+
+
+def test_the_note_pairs_the_two_ways_over_samples_at_the_end():
+    rows = [
+        {"sample": i, "way": way, "scale": scale, "response": 1 - lost * scale, "along": 1.0, "passed": float(i % 2)}
+        for i in range(6)
+        for way, lost in (("fixed", 0.5), ("shooting", 0.25), ("random in span", 0.75))
+        for scale in (0.0, 1.0)
+    ]
+    told = note_of(rows)
+    assert "response +0.25 [+0.25, +0.25]" in told
+    assert "pass rate +0.00 [+0.00, +0.00]" in told
+    assert "range" not in told
+    assert "n = 2: the range" in note_of([row for row in rows if row["sample"] < 2])

@@ -8,8 +8,9 @@ import torch
 from benchmarks.cases import Case
 from benchmarks.gpu import alone_rows, gpu_rows, replay_row, together_rows
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
+from benchmarks.ideas import algebra_row
 from benchmarks.memory import OURS, THEIRS, figures_of, measured
-from benchmarks.record import Record, Row, compared, shown
+from benchmarks.record import Record, Row, compared, medians, shown
 from benchmarks.resident import peak_bytes, reset_peak
 from benchmarks.solvers import SOLVERS, TOGETHER, accuracy_rows, angle_deg, dense_triplets, true_bases
 from benchmarks.starts import GUARD, start_rows
@@ -151,3 +152,21 @@ def test_a_peak_is_seen_and_forgotten():
     assert peak_bytes() - before >= 60 << 20
     del block
     assert reset_peak() - before < 60 << 20
+
+
+def test_runs_become_medians_with_the_range_of_what_differs():
+    def run(seconds, kept, missing=None):
+        return [Row("A", "x", {"products": 8.0, "seconds": seconds, "kept": kept, "missing": missing}, "n")]
+
+    (row,) = medians([run(3.0, "1 of 2"), run(1.0, "2 of 2"), run(2.0, "1 of 2")])
+    assert row.figures == {"products": 8.0, "seconds": 2.0, "kept": "1 of 2, 2 of 2, 1 of 2", "missing": None}
+    assert (row.spread, row.num_runs, row.note) == ({"seconds": (1.0, 3.0)}, 3, "n")
+    printed = Record({}, [row]).markdown()
+    assert "Medians of 3 runs" in printed
+    assert "| x | 8 | 2 (1-3) | 1 of 2, 2 of 2, 1 of 2 | not measured | n |" in printed
+
+
+def test_products_are_most_of_a_basis_and_the_rest_is_counted():
+    figures = plain(algebra_row(case(), 2, 2))
+    assert 0 < figures["of it products"] < figures["seconds"]
+    assert figures["share of the rest"] == pytest.approx(1 - figures["of it products"] / figures["seconds"])

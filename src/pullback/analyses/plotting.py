@@ -111,6 +111,15 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def evenly(num: int, *, most: int = 9) -> NDArray[np.intp]:
+    """Which of so many pictures a row shows: at most ``most`` of them, both ends among them.
+
+    >>> evenly(3).tolist(), evenly(31, most=4).tolist()
+    ([0, 1, 2], [0, 10, 20, 30])
+    """
+    return np.linspace(0, num - 1, min(num, most)).round().astype(np.intp)
+
+
 def sheet(rows: Sequence[Sequence[NDArray[np.uint8]]], *, gap: int = 4, scale: int = 2) -> bytes:
     """Pictures `(H, W, 3)` in rows and columns as one PNG file, enlarged by whole pixels."""
     from PIL import Image

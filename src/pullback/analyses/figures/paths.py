@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pullback.analyses.aside import aside
 from pullback.analyses.context import Context
-from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, line_of_means, panels, sheet
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, evenly, line_of_means, panels, sheet
 from pullback.analyses.record import Outcome, Rows, column, distinct, finding
 from pullback.analyses.sizes import Size
 from pullback.geometry import TangentBasis
@@ -40,7 +40,6 @@ PAPER = (
     "than shooting."
 )
 KINDS: tuple[PathKind, ...] = get_args(PathKind)
-MAX_SHOWN = 9
 MOST_ROWS = 4000
 """Directions that the null is drawn from: those of every n-th point of the paths, so that they fit into memory."""
 
@@ -146,9 +145,8 @@ def _rows(pair: int, kind: str, lengths: PathLengths) -> list[dict[str, str | fl
 
 
 def _pictures(context: Context, paths: list[Tensor], t: float | None) -> bytes:
-    """A row a path, at most `MAX_SHOWN` points of it, both ends among them."""
-    num = len(paths[0])
-    chosen = np.unique(np.linspace(0, num - 1, min(num, MAX_SHOWN)).round().astype(int))
+    """A row a path, some points of it."""
+    chosen = evenly(len(paths[0]))
     x0 = context.pictures(torch.cat([points[chosen] for points in paths]), t or 0)
     frames = context.model.to_image(x0)
     return sheet([list(row) for row in frames.reshape(len(paths), len(chosen), *frames.shape[1:])])

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pullback.analyses.aside import aside
 from pullback.analyses.context import Context
 from pullback.analyses.moves import edit_time, frames_of, quiet, unit_weights
-from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels, sheet
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, evenly, line_of_means, panels, sheet
 from pullback.analyses.reading import gate_of, reader_of
-from pullback.analyses.record import Outcome, Rows, column, distinct
+from pullback.analyses.record import MIN_UNITS, Outcome, Rows, column, distinct, interval
 from pullback.analyses.sizes import Size
 from pullback.edit import calibrate
 from pullback.edit.scale import features
@@ -83,13 +84,28 @@ def run(context: Context) -> Outcome:
                 for i, residual in enumerate(reader.residual(x0))
             ]
             if sample < size.num_people and way != WAYS[-1]:
-                strips.setdefault(f"sample-{sample}", []).append(list(frames_of(context, x0)))
+                strips.setdefault(f"sample-{sample}", []).append(list(frames_of(context, x0[evenly(len(x0))])))
     null = retained_null(size.rank, torch.Size(f.h_shape).numel())
     note = (
         f"{size.num_segments} steps at t/T = {t_fraction:g}, rank {size.rank}. A random direction of H would retain at "
-        f"most {null:.2f} of itself at a step."
+        f"most {null:.2f} of itself at a step. {note_of(rows)}"
     )
     return Outcome(rows, (), {name: sheet(strip) for name, strip in strips.items()}, size.num_pairs, note)
+
+
+def note_of(rows: Rows) -> str:
+    """What shooting has at the end of the way less what a fixed direction has, paired over samples."""
+    end = max(float(scale) for scale in distinct(rows, "scale"))
+    found, samples = [], distinct(rows, "sample")
+    for name, words in (("passed", "pass rate"), ("response", "response"), ("along", "cosine with u")):
+        there = {
+            way: np.array([column(rows, name, way=way, sample=i, scale=end)[0] for i in samples]) for way in WAYS[:2]
+        }
+        less = there["shooting"] - there["fixed"]
+        mean, low, high = interval(less) if len(less) >= MIN_UNITS else (less.mean(), less.min(), less.max())
+        found.append(f"{words} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+    brackets = "" if len(samples) >= MIN_UNITS else f" (n = {len(samples)}: the range, no interval)"
+    return f"At the end, shooting less fixed: {', '.join(found)}{brackets}."
 
 
 def _walks(context: Context, f: NetworkFeatureMap) -> Iterator[dict[str, Walk]]:
