@@ -63,7 +63,8 @@ class _Recording:
     def __init__(self, call: Callable[[Tensor], Tensor], given: Tensor) -> None:
         self._given = given.clone()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        device = given.device
+        with torch.cuda.device(device), torch.cuda.graph(self._graph, stream=_stream(device, "recordings")):
             self._made = call(self._given).detach()
 
     def __call__(self, given: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ def replayable(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    aside, current = _stream(device), torch.cuda.current_stream(device)
+    aside, current = _stream(device, "graphs"), torch.cuda.current_stream(device)
     aside.wait_stream(current)
     with torch.cuda.stream(aside):
         yield
@@ -101,5 +102,6 @@ def replayable(device: torch.device) -> Iterator[None]:
 
 
 @cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
+def _stream(device: torch.device, _purpose: str) -> torch.cuda.Stream:
+    """One for each device and purpose."""
     return torch.cuda.Stream(device)
