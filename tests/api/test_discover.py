@@ -192,10 +192,11 @@ def test_records_take_their_places_last(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("seconds", "chosen"),
     [
-        ((1.0, 0.98, 0.9), Precision()),
-        ((1.0, 0.9, 0.8), Precision(None, True)),
-        ((1.0, 0.9, 0.7), Precision(torch.bfloat16, True)),
-        ((1.0, 1.2, 0.7), Precision(torch.bfloat16, True)),
+        ((1.0, 0.98, 0.1, 0.1, 0.9), Precision()),
+        ((1.0, 0.9, 0.1, 0.1, 0.8), Precision(None, True)),
+        ((1.0, 0.9, 0.1, 0.19, 0.7), Precision(torch.bfloat16, True)),
+        ((1.0, 1.2, 0.1, 0.1, 0.7), Precision(torch.bfloat16, True)),
+        ((1.0, 0.9, 0.1, 0.2), Precision(None, True)),  # of one row it takes twice as long: no batch is tried
     ],
 )
 def test_pictures_take_another_layout_for_little_and_low_precision_for_much(
@@ -204,7 +205,7 @@ def test_pictures_take_another_layout_for_little_and_low_precision_for_much(
     from pullback.api import Settings, cost, forecast
 
     page = PageSettings(num_shown=2, num_people=2)
-    times = iter([*seconds])
+    times = iter(seconds)  # own and other layout of a batch, own and low of one row, low of a batch
     monkeypatch.setattr(cost, "timed", lambda call, device: next(times))
     monkeypatch.setattr(cost, "seconds_of_algebra", lambda *args, **options: 0.0)
     assert forecast(model, Settings(num_samples=3, num_held_out=2, rank=3), page).precision == chosen

@@ -41,6 +41,8 @@ from pullback.models.multistep import picture_steps
 
 MIN_GAIN, LAYOUT_GAIN = 1.2, 1.05
 """Low precision is taken for pictures when so many times as fast; another layout, which loses nothing, for less."""
+HOPELESS = 2.0
+"""Times as slow for one row at which low precision is not tried on a batch, where it would take half of the plan."""
 BYTES_PER_FRAME = 6_000
 BATCH_OVERHEAD = 1.1
 """What bases of a batch take over their products alone: those that are done leave a narrower batch behind, whose
@@ -253,9 +255,12 @@ def _fastest_precision(
     """
     rows = x[:1].expand(min(page.batch, 32), *x.shape[1:])
     own, layout, low = Precision(), Precision(None, True), Precision(torch.bfloat16, True)
-    times = {each: _seconds(model, rows, t, each, cond) for each in (own, layout, low)}
+    times = {each: _seconds(model, rows, t, each, cond) for each in (own, layout)}
     best = layout if times[layout] * LAYOUT_GAIN < times[own] else own
-    best = low if times[low] * MIN_GAIN < times[best] else best
+    alone = {each: _seconds(model, rows[:1], t, each, cond) for each in (own, low)}
+    if alone[low] < HOPELESS * alone[own]:
+        times[low] = _seconds(model, rows, t, low, cond)
+        best = low if times[low] * MIN_GAIN < times[best] else best
     return best, times[best] / len(rows), times[own] / len(rows)
 
 
