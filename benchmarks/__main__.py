@@ -32,7 +32,8 @@ def run(
     Args:
         out: JSON file; a run into an existing one replaces the tables it measures.
         only: Parts to run: accuracy10, accuracy50, memory, discover, edit, batching, growth, planner, engines, algebra,
-            ideas, starts, pooled, compiled, gpu; exact and celebahq when named, or with --large.
+            ideas, starts, pooled, compiled, gpu-256px, gpu-portraits, gpu-batches, gpu-replayed; exact and celebahq
+            when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
         runs: Runs of each part, of which the tables have medians and ranges: 3 by default of parts whose times differ.
         large: Also what takes an hour on a CPU: the dense confirmation, and the 256-px architecture.
@@ -104,7 +105,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "starts": partial(starts.portraits_rows, num=min(num, 2)),
         "pooled": ideas.pooled_rows,
         "compiled": traced.traced_rows,
-        "gpu": gpu.gpu_rows,
+        **gpu.gpu_parts(),
         "exact": large.dense_rows,
         "celebahq": large.celebahq_rows,
     }

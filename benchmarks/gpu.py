@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -28,20 +29,45 @@ OURS, THEIRS = "ours, verified", "published, as its driver runs it (50 iteration
 TF32 = "ours, first phase in TF32, the rest in float32"
 ITERATIONS, MEASURED_ITERATIONS = 50, 10
 """Of the published run; of that at 256 px with the largest rank so many are measured, and multiplied."""
+SMALL = "portraits, t/T 0.8"
 TF32_TOL = 3e-3
 """Relative residual of the first phase; TF32 leaves a third of it."""
 T = TypeVar("T")
 
 
-def gpu_rows(*, ranks: tuple[int, ...] = (10, 50), batches: tuple[int, ...] = (8, 32, 128)) -> list[Row]:
-    """One latent at 256 px and of the shipped model, ours and published; then bases of many latents together."""
-    if not torch.cuda.is_available():
-        names = (celebahq_name(256), "portraits, t/T 0.8")
-        return [Row(_table(name), OURS, {"seconds": None}, "no GPU on this machine") for name in names]
-    large, small = celebahq(device="cuda"), portraits(t_fractions=(0.8,), num=max(batches), device="cuda")[0]
-    rows = [*alone_rows(large, ranks, most_products=2 * max(ranks) * (MEASURED_ITERATIONS + 1))]
-    rows += [*alone_rows(small, ranks), *together_rows(small, ranks, batches)]
-    return rows + [replay_row(case, num) for case, num in ((large, 1), (small, 1), (small, max(batches)))]
+RANKS, BATCHES = (10, 50), (8, 32, 128)
+TOGETHER, REPLAYED = "portraits, t/T 0.8, on a GPU, latents together", "Products on a GPU, one direction of each latent"
+
+
+def gpu_parts() -> dict[str, Callable[[], list[Row]]]:
+    """Parts of the benchmark that need a GPU, each short enough for one that is lent for minutes."""
+    most = 2 * max(RANKS) * (MEASURED_ITERATIONS + 1)
+    parts: dict[str, tuple[str, Callable[[], list[Row]]]] = {
+        "gpu-256px": (_table(celebahq_name(256)), lambda: alone_rows(_large(), RANKS, most_products=most)),
+        "gpu-portraits": (_table(SMALL), lambda: alone_rows(_small(1), RANKS)),
+        "gpu-batches": (TOGETHER, lambda: together_rows(_small(max(BATCHES)), RANKS, BATCHES)),
+        "gpu-replayed": (REPLAYED, _replayed),
+    }
+    return {name: partial(_if_there, table, rows) for name, (table, rows) in parts.items()}
+
+
+def _if_there(table: str, rows: Callable[[], list[Row]]) -> list[Row]:
+    if torch.cuda.is_available():
+        return rows()
+    return [Row(table, "ours", {"seconds": None}, "no GPU on this machine")]
+
+
+def _replayed() -> list[Row]:
+    small = _small(max(BATCHES))
+    return [replay_row(case, num) for case, num in ((small, 1), (small, max(BATCHES)), (_large(), 1))]
+
+
+def _large() -> Case:
+    return celebahq(device="cuda")
+
+
+def _small(num: int) -> Case:
+    return portraits(t_fractions=(0.8,), num=num, device="cuda")[0]
 
 
 def _table(name: str) -> str:
@@ -113,7 +139,7 @@ def replay_row(case: Case, num: int) -> Row:
                 replayed = timed_twice(lambda engine=engine, name=name: point.product(engine, rows[name]), x.device)
             figures |= {f"{name}, ms": 1000 * as_it_is, f"{name} replayed, ms": 1000 * replayed}
     note = f"{plan.jvp_engine} / {plan.vjp_engine}"
-    return Row("Products on a GPU, one direction of each latent", f"{case.name}, latents: {num}", figures, note)
+    return Row(REPLAYED, f"{case.name}, latents: {num}", figures, note)
 
 
 def _figures(case: Case, rank: int, solver: Solver, plan: Plan) -> dict[str, float]:
@@ -148,7 +174,7 @@ def _together(case: Case, rank: int, num: int) -> Row:
         "seconds a sample": seconds / num,
         "ms a product": 1000 * seconds / num / products,
     }
-    return Row(f"{case.name}, on a GPU, latents together", f"k = {rank}, {num} latents", figures)
+    return Row(TOGETHER, f"k = {rank}, {num} latents", figures)
 
 
 def _reset_peak(device: torch.device) -> int:
