@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 
@@ -26,6 +27,9 @@ PROBE_PRODUCTS = 15
 WHOLE_GAIN = 1.3
 """Measured on the shipped model (`python -m benchmarks run --only pooled`): both ways are as dear at 109 channels for
 rank 10 and at 333 for rank 50, of 81 and 257 expected products."""
+MOST_TIMED, ENOUGH_SECONDS = 5, 0.3
+"""Calls that one timing takes at most, and seconds at which it has seen enough: single calls of .1 s made forecasts of
+the same run differ by two thirds, where the runs differed by a tenth."""
 BLOCK_GAIN = 1.1
 """Blocks are widened for a gain of more than this: times differ by as much from one measurement to the next."""
 
@@ -154,14 +158,20 @@ def expected_krylov_bytes(
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a call, when the device has finished it, after one that warms up, and one more that a GPU records."""
+    """Seconds of a call, when the device has finished it: the median of a few if they are short, of one if it is long.
+
+    One call before warms up, and one more that a GPU records.
+    """
     for _ in range(1 if device.type == "cpu" else 2):
         call()
-    _synchronize(device)
-    start = time.perf_counter()
-    call()
-    _synchronize(device)
-    return time.perf_counter() - start
+    seconds: list[float] = []
+    while len(seconds) < MOST_TIMED and sum(seconds) < ENOUGH_SECONDS:
+        _synchronize(device)
+        start = time.perf_counter()
+        call()
+        _synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def _synchronize(device: torch.device) -> None:
