@@ -28,8 +28,8 @@ WHOLE_GAIN = 1.3
 """Measured on the shipped model (`python -m benchmarks run --only pooled`): both ways are as dear at 109 channels for
 rank 10 and at 333 for rank 50, of 81 and 257 expected products."""
 MOST_TIMED, ENOUGH_SECONDS = 5, 0.3
-"""Calls that one timing takes at most, and seconds at which it has seen enough: single calls of .1 s made forecasts of
-the same run differ by two thirds, where the runs differed by a tenth."""
+"""Calls that one timing takes at most, and seconds at which it has seen enough: forecasts from single calls of .1 s
+differed far more from run to run than the runs did."""
 BLOCK_GAIN = 1.1
 """Blocks are widened for a gain of more than this: times differ by as much from one measurement to the next."""
 
