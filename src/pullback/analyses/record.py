@@ -101,6 +101,18 @@ def interval(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) ->
     return float(values.mean()), float(low), float(high)
 
 
+def interval_or_range(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """`interval` of `MIN_UNITS` values or more; of fewer their mean with the smallest and the largest.
+
+    Example:
+        >>> interval_or_range(np.array([1.0, 2.0, 6.0]))
+        (3.0, 1.0, 6.0)
+    """
+    if len(values) >= MIN_UNITS:
+        return interval(values)
+    return float(values.mean()), float(values.min()), float(values.max())
+
+
 def of_pairs(means: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Independent values out of each sample's mean over all others, for `interval`: jackknife pseudo-values.
 

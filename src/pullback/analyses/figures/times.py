@@ -12,7 +12,7 @@ from torch import Tensor
 from pullback.analyses.aside import aside
 from pullback.analyses.context import Context
 from pullback.analyses.plotting import NULL_STYLE, dots, heat, panels
-from pullback.analyses.record import MIN_UNITS, Outcome, Rows, column, distinct, interval
+from pullback.analyses.record import MIN_UNITS, Outcome, Rows, column, distinct, interval_or_range
 from pullback.analyses.sizes import Size
 from pullback.geometry import TangentBasis
 from pullback.geometry.distances import time_maps
@@ -67,7 +67,7 @@ def note_of(rows: Rows) -> str:
     found, num = [], len(distinct(rows, "trajectory"))
     for name in MAPS:
         values = off_diagonal(rows, name)
-        mean, low, high = interval(values) if num >= MIN_UNITS else (values.mean(), values.min(), values.max())
+        mean, low, high = interval_or_range(values)
         found.append(f"{name} {mean:.2f} [{low:.2f}, {high:.2f}]")
     brackets = "95 % intervals" if num >= MIN_UNITS else f"n = {num}: the range, no interval"
     return (
