@@ -55,8 +55,10 @@ def portraits_of_size(size: int, *, num: int) -> Case:
     return Case(f"portraits, {size} px", network_map(network, x_shape=tuple(x.shape[1:])), x)
 
 
-def celebahq(*, size: int = 256, num: int = 1, device: str = "cpu") -> Case:
-    """The architecture of google/ddpm-celebahq-256 with random weights, at t/T = .8 of noise.
+def celebahq(
+    *, size: int = 256, num: int = 1, t_fractions: Sequence[float] = (0.8,), device: str = "cpu"
+) -> list[Case]:
+    """The architecture of google/ddpm-celebahq-256 with random weights, on noise, at several t.
 
     The weights are drawn as its layers draw them: cost and memory are those of the trained network, spectra are not.
     """
@@ -72,9 +74,12 @@ def celebahq(*, size: int = 256, num: int = 1, device: str = "cpu") -> Case:
             down_block_types=("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
         )
-    f = network_map(network, x_shape=(3, size, size), device=device)
-    x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
-    return Case(celebahq_name(size), f, x)
+    cases = []
+    for i, t_fraction in enumerate(t_fractions):
+        f = network_map(network, x_shape=(3, size, size), t=round(1000 * t_fraction), device=device)
+        x = torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1 + i)).to(device)
+        cases.append(Case(celebahq_name(size), f, x))
+    return cases
 
 
 def wide_pooled(*, num: int) -> Case:
@@ -102,13 +107,13 @@ def celebahq_name(size: int) -> str:
 
 
 def network_map(
-    network: torch.nn.Module, *, x_shape: tuple[int, ...], device: str = "cpu", pool: Pool = "none"
+    network: torch.nn.Module, *, x_shape: tuple[int, ...], t: int = 800, device: str = "cpu", pool: Pool = "none"
 ) -> NetworkFeatureMap:
-    """The mid block of a U-Net at t = 800."""
+    """The mid block of a U-Net."""
     return pullback.feature_map(
         network.to(device),
         call=call_diffusers,
-        t=800,
+        t=t,
         cond=None,
         layer="mid_block",
         x_shape=x_shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,6 +29,11 @@ PUBLISHED_CHUNK = 25
 TOGETHER = "ours, verified, all samples in a batch"
 MOST_PRODUCTS = 10_000
 """Where the published algorithm is stopped when it does not reach our residual."""
+OURS, PUBLISHED, MENDED = (
+    "ours, verified",
+    "published, as its driver runs it (50 iterations)",
+    "published, stop test mended",
+)
 T = TypeVar("T")
 Solver = Callable[[JacobianAt, int], tuple[Tensor, Tensor, Tensor]]
 """J at one latent and a rank to u `(k, D)`, s `(k,)`, v `(k, N)`."""
@@ -54,10 +59,16 @@ def lanczos(*, verify: bool = True, block: int | None = None) -> Solver:
     return run
 
 
-def published(*, max_iterations: int = 50, is_stop_sign_free: bool = False, until_residual: bool = False) -> Solver:
+def published(
+    *,
+    max_iterations: int = 50,
+    is_stop_sign_free: bool = False,
+    until_residual: bool = False,
+    most: int = MOST_PRODUCTS,
+) -> Solver:
     """The published block power iteration, with its last rotation, which costs 2 k products, left in.
 
-    Until our residual, it has `MOST_PRODUCTS` in place of ``max_iterations``.
+    Until our residual, it has ``most`` products in place of ``max_iterations``.
     """
 
     def run(jac: JacobianAt, rank: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +76,7 @@ def published(*, max_iterations: int = 50, is_stop_sign_free: bool = False, unti
             jac,
             rank,
             generator=torch.Generator().manual_seed(0),
-            max_iterations=MOST_PRODUCTS // (2 * rank) - 1 if until_residual else max_iterations,
+            max_iterations=most // (2 * rank) - 1 if until_residual else max_iterations,
             is_stop_sign_free=is_stop_sign_free,
             residual_tol=TOL if until_residual else None,
         )
@@ -95,11 +106,11 @@ def scipy_solver(name: str) -> Solver:
 
 
 SOLVERS: dict[str, Solver] = {
-    "ours, verified": lanczos(),
+    OURS: lanczos(),
     "ours, without the probe": lanczos(verify=False),
     "ours, verified, one direction a step": lanczos(block=1),
-    "published, as its driver runs it (50 iterations)": published(),
-    "published, stop test mended": published(is_stop_sign_free=True),
+    PUBLISHED: published(),
+    MENDED: published(is_stop_sign_free=True),
     "published, until our residual": published(until_residual=True),
     "scipy PROPACK": scipy_solver("propack"),
     "scipy ARPACK": scipy_solver("arpack"),
@@ -109,9 +120,8 @@ SOLVERS: dict[str, Solver] = {
 def true_bases(case: Case, rank: int) -> list[TangentBasis]:
     """The truth: Lanczos in the precision of the case, to 1e-9 in float64 and to 1e-5 in float32."""
     tol = 1e-9 if case.f.dtype == torch.float64 else 1e-5
-    return [
-        top_singular(JacobianAt(case.f, x), rank, tol=tol, max_products=40 * rank + 2000, verify=False) for x in case.x
-    ]
+    jac = JacobianAt(case.f, case.x)
+    return list(top_singular(jac, rank, tol=tol, max_products=40 * rank + 2000, verify=False).samples())
 
 
 def dense_triplets(case: Case, rank: int) -> tuple[Tensor, Tensor]:
@@ -190,7 +200,7 @@ def portraits_rows(*, rank: int, num: int, progress: Callable[[str], None]) -> l
     """The main table on the shipped model at three timesteps, for every solver."""
     cases, exact = portraits(num=num), portraits(num=num, dtype=torch.float64)
     table = f"Portraits, k = {rank}, {num} samples x 3 timesteps (rivals: 1 x 3), one at a time"
-    return accuracy_rows(cases, exact, rank=rank, names=tuple(SOLVERS), progress=progress, table=table)
+    return accuracy_rows(cases, exact, rank=rank, solvers=SOLVERS, progress=progress, table=table)
 
 
 def accuracy_rows(
@@ -198,7 +208,7 @@ def accuracy_rows(
     exact: Sequence[Case],
     *,
     rank: int,
-    names: Sequence[str],
+    solvers: Mapping[str, Solver],
     progress: Callable[[str], None],
     table: str,
     num_rivals: int = 1,
@@ -209,28 +219,28 @@ def accuracy_rows(
         cases: Float32 maps and latents.
         exact: The same in float64, for the truth.
         rank: k.
-        names: Which of `SOLVERS`.
+        solvers: By name; ours is the first, and the names of its ways begin alike.
         progress: Told what is being measured.
         table: Name of the table.
         num_rivals: Latents of each case that the solvers of others see; they take minutes each.
     """
-    trials: dict[str, list[Trial]] = {name: [] for name in (*names, TOGETHER)}
-    ours: dict[str, list[float]] = {name: [] for name in (*names, TOGETHER)}
+    trials: dict[str, list[Trial]] = {name: [] for name in (*solvers, TOGETHER)}
+    ours: dict[str, list[float]] = {name: [] for name in (*solvers, TOGETHER)}
     for case, precise in zip(cases, exact, strict=True):
         truth = true_bases(precise, rank)
         plan = measure_plan(case.f, case.x[0], rank=rank)
         theirs = wide_plan(case)
         for index in range(len(case.x)):
-            for name in names:
+            for name, solver in solvers.items():
                 if index >= num_rivals and not name.startswith("ours"):
                     continue
                 progress(f"{case.name}, rank {rank}, sample {index}, {name}")
                 used = theirs if name.startswith("published") else plan
-                trials[name].append(run_trial(case, index, rank, SOLVERS[name], truth[index], used))
-                ours[name].append(trials[names[0]][-1].seconds)
+                trials[name].append(run_trial(case, index, rank, solver, truth[index], used))
+                ours[name].append(trials[OURS][-1].seconds)
         progress(f"{case.name}, rank {rank}, {TOGETHER}")
         trials[TOGETHER] += run_together(case, rank, truth, measure_plan(case.f, case.x, rank=rank))
-        ours[TOGETHER] += [trial.seconds for trial in trials[names[0]][-len(case.x) :]]
+        ours[TOGETHER] += [trial.seconds for trial in trials[OURS][-len(case.x) :]]
     return [Row(table, name, _figures(trials[name], ours[name], rank), _note(trials[name])) for name in trials]
 
 

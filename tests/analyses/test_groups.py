@@ -72,7 +72,7 @@ def run_with(model, figure, batch):
 @pytest.mark.parametrize(
     ("figure", "names", "most"),
     [
-        (paths, ("curvedness", "h", "x", "miss"), 4),
+        (paths, ("curvedness", "h", "x", "miss"), 3),  # one pair at a time, and a path has three points
         (times, ("distance", "matched_null"), 4),
         (shooting, ("response", "along"), 2),
     ],

@@ -62,14 +62,16 @@ def test_time_changes_nothing_and_the_note_says_so_beside_chance(context):
 
 
 def test_the_null_of_many_paths_is_drawn_from_some_of_their_points(context, monkeypatch):
-    """Two pairs of four paths of three points, rank 2: 48 rows."""
+    """Two pairs of four paths of three points, rank 2: 24 rows a pair; the middle of each, never a shared end."""
     module, seen = load_figure("paths"), []
     whole = module.matched_distances
     monkeypatch.setattr(module, "matched_distances", lambda u, **rest: seen.append(len(u)) or whole(u, **rest))
     run(context, "paths")
     monkeypatch.setattr(module, "MOST_ROWS", 20)
     run(context, "paths")
-    assert seen == [24, 8]
+    monkeypatch.setattr(module, "MOST_ROWS", 1)
+    run(context, "paths")
+    assert seen == [12, 12, 4, 4, 4, 4]
 
 
 def test_the_claim_about_local_directions_is_answered_by_local_ones(context):

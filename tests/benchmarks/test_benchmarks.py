@@ -9,10 +9,10 @@ from benchmarks.cases import Case
 from benchmarks.gpu import alone_rows, gpu_parts, replay_row, together_rows
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
 from benchmarks.ideas import algebra_row
-from benchmarks.memory import OURS, THEIRS, figures_of, measured
+from benchmarks.memory import THEIRS, figures_of, measured
 from benchmarks.record import Record, Row, compared, medians, shown
 from benchmarks.resident import peak_bytes, reset_peak
-from benchmarks.solvers import SOLVERS, TOGETHER, accuracy_rows, angle_deg, dense_triplets, true_bases
+from benchmarks.solvers import OURS, SOLVERS, TOGETHER, accuracy_rows, angle_deg, dense_triplets, true_bases
 from benchmarks.starts import GUARD, start_rows
 from benchmarks.traced import split
 from pullback.geometry import Plan
@@ -31,9 +31,7 @@ def plain(row: Row) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def rows():
     told = []
-    found = accuracy_rows(
-        [case()], [case(torch.float64)], rank=4, names=tuple(SOLVERS), progress=told.append, table="T"
-    )
+    found = accuracy_rows([case()], [case(torch.float64)], rank=4, solvers=SOLVERS, progress=told.append, table="T")
     assert len(told) == 2 * 3 + len(SOLVERS) - 3 + 1  # ours at both latents, rivals at the first, ours together
     return {row.name: row.figures for row in found}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pullback.analyses.parts import Parts
 from pullback.analyses.record import Value
 from pullback.analyses.sizes import Size
 from pullback.api.banked import banked_bases
@@ -44,6 +45,7 @@ class Context:
         prompts: Texts, for the figure that compares them.
         progress: Called as ``progress(stage, done, total)``.
         figure: The one that is being made.
+        parts: Parts of it that are finished.
         most_bases: How many bases it needs at most.
         num_bases: How many of them it has by now.
         batch: Latents whose bases are computed together; as many as fit if 0, fewer once memory has run out.
@@ -59,6 +61,7 @@ class Context:
     prompts: Sequence[str] = ()
     progress: Report = silent
     figure: str = ""
+    parts: Parts = field(default_factory=Parts)
     most_bases: int = 1
     num_bases: int = 0
     batch: int = 0
@@ -68,10 +71,15 @@ class Context:
     def __post_init__(self) -> None:
         self.batch = self.batch or most_on(self.model.device)
 
-    def begin(self, figure: str, most_bases: int) -> None:
+    def begin(self, figure: str, most_bases: int, parts: Parts) -> None:
         """Counts from here on for another figure."""
-        self.figure, self.most_bases, self.num_bases = figure, max(most_bases, 1), 0
-        self.progress(figure, 0, self.most_bases)
+        self.figure, self.parts, self.most_bases, self.num_bases = figure, parts, max(most_bases, 1), 0
+        self.count(0)
+
+    def count(self, num_bases: int) -> None:
+        """So many bases more are there."""
+        self.num_bases += num_bases
+        self.progress(self.figure, min(self.num_bases, self.most_bases), self.most_bases)
 
     def generator(self, stream: int = 0) -> torch.Generator:
         """A fresh generator of this run; another one for each stream, such as a sample or a timestep."""
@@ -107,8 +115,17 @@ class Context:
             )
         return self.how
 
-    def bases(self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None) -> list[TangentBasis]:
-        """The tangent basis at each latent, `(B, *x_shape)`; what the bank has of exactly it is not computed."""
+    def bases(
+        self, f: NetworkFeatureMap, x: Tensor, *, rank: int | None = None, is_shared: bool = True
+    ) -> list[TangentBasis]:
+        """The tangent basis at each latent, `(B, *x_shape)`; what the bank has of exactly it is not computed.
+
+        Args:
+            f: The map at one t.
+            x: The latents.
+            rank: Of the bases; that of the run by default.
+            is_shared: Whether they are looked for and kept in the bank, for other figures and later runs.
+        """
         rank, plan = self.size.rank if rank is None else rank, self.plan(f, x)
         found = banked_bases(
             f,
@@ -116,12 +133,11 @@ class Context:
             [unit_of(f, rank=rank, tol=TOL, x=latent) for latent in x],
             batch=self.batch,
             plan=plan,
-            folder=self.bank,
+            folder=self.bank if is_shared else None,
             progress=silent,
         )
         self.batch = found.batch
-        self.num_bases += len(x)
-        self.progress(self.figure, min(self.num_bases, self.most_bases), self.most_bases)
+        self.count(len(x))
         return list(found.bases)
 
     def bases_everywhere(self, pools: Sequence[Pool]) -> Iterator[tuple[dict[str, Value], TangentBasis]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pullback.analyses.catalogue import total_bases
+from pullback.analyses.catalogue import ALONE, total_bases
 from pullback.analyses.halves import num_products
 from pullback.analyses.sizes import Size
 from pullback.api.bases_plan import BasesPlan, plan_bases
@@ -54,6 +54,7 @@ def planned(
     f = model.feature_map(t_fraction=numbers.t_fractions[0])
     seeds = range(min(most_on(model.device), numbers.num_samples))
     x = model.sample_latent(t_fraction=numbers.t_fractions[0], seeds=seeds, num_steps=1)
+    shared = [name for name in names if name not in ALONE]
     num_ranked = rank_rule_products(model, numbers) if "spectra" in names else 0
     bases = plan_bases(
         f,
@@ -62,6 +63,7 @@ def planned(
         rank=numbers.rank,
         t_fractions=numbers.t_fractions,
         bank=out / "bank" if bank is None else bank,
+        num_kept=total_bases(shared, numbers, num_prompts=num_prompts),
         num_others=num_ranked,
     )
     text = "\n".join(

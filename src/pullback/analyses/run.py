@@ -14,6 +14,7 @@ import pullback
 from pullback.analyses.catalogue import chosen, load_figure, most_bases
 from pullback.analyses.context import Context
 from pullback.analyses.page import write_page
+from pullback.analyses.parts import Parts
 from pullback.analyses.plan import Planned
 from pullback.analyses.record import write_csv
 from pullback.analyses.sizes import SIZES, Size, SizeName
@@ -90,8 +91,10 @@ def analyze(
         key = _key(context, name)
         kept = record["figures"].get(name, {})
         if kept.get("key") != key or not (out / f"{name}.csv").exists():
-            record["figures"][name] = _made(context, name, out) | {"key": key}
+            parts = Parts(out / "parts" / name, key)
+            record["figures"][name] = _made(context, name, out, parts) | {"key": key}
             write_json(out / RECORD, record)
+            parts.clear()
     return write_page(out)
 
 
@@ -125,10 +128,10 @@ def read_record(out: Path) -> dict[str, Any]:
     return record
 
 
-def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
+def _made(context: Context, name: str, out: Path, parts: Parts) -> dict[str, Any]:
     """Computes one figure and writes its files, the record's entry last."""
     start = time.perf_counter()
-    context.begin(name, most_bases(name, context.size, num_prompts=len(context.prompts)))
+    context.begin(name, most_bases(name, context.size, num_prompts=len(context.prompts)), parts)
     with counted_products() as tally:
         outcome = load_figure(name).run(context)
     context.progress(name, context.most_bases, context.most_bases)
@@ -140,8 +143,8 @@ def _made(context: Context, name: str, out: Path) -> dict[str, Any]:
         "note": outcome.note,
         "findings": [asdict(each) for each in outcome.findings],
         "pictures": [f"{name}-{picture}.png" for picture in outcome.pictures],
-        "seconds": round(time.perf_counter() - start, 1),
-        "num_products": tally.products.total,
+        "seconds": round(time.perf_counter() - start + parts.seconds, 1),
+        "num_products": tally.products.total + parts.num_products,
         "seed": context.seed,
         "size": asdict(context.size),
     }

@@ -27,7 +27,7 @@ class BasesPlan:
         num_products: Jacobian products at most.
         seconds: Of these.
         memory_bytes: For graphs and Krylov bases; None where the graphs of two samples do not fit.
-        bank_bytes: Of the finished bases.
+        bank_bytes: Of the finished bases that are kept.
     """
 
     how: How
@@ -76,6 +76,7 @@ def plan_bases(
     rank: int,
     t_fractions: Sequence[float],
     bank: str | Path | None = None,
+    num_kept: int | None = None,
     num_others: int = 0,
 ) -> BasesPlan:
     """Measures a few products, and multiplies.
@@ -87,6 +88,7 @@ def plan_bases(
         rank: Of them.
         t_fractions: Shares of T at which they are made, each as often.
         bank: Folder that keeps bases; the plan of one that was begun is kept to.
+        num_kept: How many of the bases are kept in a bank; all by default.
         num_others: Products that come on top.
 
     Raises:
@@ -113,5 +115,5 @@ def plan_bases(
         num_products=num_products,
         seconds=cost.seconds_of(num_products, together=together),
         memory_bytes=None if graphs is None else graphs + cost.krylov_bytes,
-        bank_bytes=4 * rank * sum(dims) * num_bases,
+        bank_bytes=4 * rank * sum(dims) * (num_bases if num_kept is None else num_kept),
     )

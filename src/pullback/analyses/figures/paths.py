@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pullback.analyses.aside import aside
 from pullback.analyses.context import Context
+from pullback.analyses.parts import Part
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, evenly, line_of_means, panels, sheet
 from pullback.analyses.record import Outcome, Rows, column, distinct, finding
 from pullback.analyses.sizes import Size
@@ -22,6 +23,7 @@ from pullback.geometry.lengths import PathLengths, path_lengths
 from pullback.geometry.nulls import matched_distances
 from pullback.geometry.shooting import shooting_towards
 from pullback.geometry.shots import BasesAt, together
+from pullback.models import NetworkFeatureMap
 from pullback.types import FeatureMap
 
 if TYPE_CHECKING:
@@ -32,16 +34,16 @@ CAPTION = (
     "Curvedness (distance of the tangent spaces at the ends of a segment) along each path, its sum, the semantic path "
     "length, and the same for each unit of length in h, since a path that h hardly notices is short by any measure; "
     "then its length in h and in x. Shooting does not arrive: the miss is what is left at its end, as a share of the "
-    "way. Dashed: the distance of spans drawn at random out of the directions of all paths. Pictures: the latents of "
-    "each path, denoised."
+    "way. Dashed: the distance of spans drawn at random out of the directions of a pair's paths. Pictures: the latents "
+    "of each path, denoised."
 )
 PAPER = (
     "The papers compare ways between two latents by their curvedness: lerp is longer than slerp, and slerp longer "
     "than shooting."
 )
 KINDS: tuple[PathKind, ...] = get_args(PathKind)
-MOST_ROWS = 4000
-"""Directions that the null is drawn from: those of every n-th point of the paths, so that they fit into memory."""
+MOST_ROWS = 400
+"""Directions that a pair's null is drawn from: those of every n-th point of its paths, so that they fit into memory."""
 
 
 class Path(NamedTuple):
@@ -53,46 +55,63 @@ class Path(NamedTuple):
 
 
 def num_bases(size: Size) -> int:
-    """A basis at each point of four paths; the ends of three of them are the same."""
-    return size.num_pairs * (len(KINDS) * (size.num_segments + 1) - 4)
+    """A basis at each point of four paths."""
+    return size.num_pairs * _num_points(size)
 
 
 def run(context: Context) -> Outcome:
-    """Paths of all pairs at the largest t."""
+    """Paths of all pairs at the largest t; those of some pairs at a time."""
     size, t_fraction = context.size, max(context.size.t_fractions)
     f = context.feature_map(t_fraction)
     latents = context.latents(t_fraction, 2 * size.num_pairs).unflatten(0, (size.num_pairs, 2))
-    rows, spans, shown = [], {}, {}
-    every = math.ceil(size.num_pairs * len(KINDS) * (size.num_segments + 1) * size.rank / MOST_ROWS)
     context.plan(f, latents.flatten(0, 1))  # how many latents go together is known from here on
-    for place, kind in enumerate(KINDS):
-        made = paths(
-            f, latents, kind=kind, num_segments=size.num_segments, bases_at=lambda x: context.bases(f, x),
-            batch=context.batch,
-        )  # fmt: skip
-        for pair, found in enumerate(made):
-            rows += _rows(pair, kind, found.lengths)
-            first = (pair * len(KINDS) + place) * (size.num_segments + 1)
-            points = enumerate(found.bases, start=first)
-            spans |= {i: basis.u.to("cpu", copy=True) for i, basis in points if i % every == 0}
-            if pair < size.num_people:
-                shown.setdefault(f"pair-{pair}", []).append(found.points)
-    rows.sort(key=lambda row: row["pair"])
-    pictures = {name: _pictures(context, points, f.t) for name, points in shown.items()}
-    drawn_from = torch.stack([spans[i] for i in sorted(spans)]).to(f.device)
-    null = float(matched_distances(drawn_from, generator=context.generator()).mean())
+    parts = context.parts.each(
+        size.num_pairs,
+        partial(_parts, context, f, latents),
+        together=context.batch // 2,
+        found=lambda num: context.count(num * _num_points(size)),
+    )
+    rows = [row for part in parts for row in part.rows]
     total = {kind: np.array([column(rows, "curvedness", pair=i, path=kind).sum() for i in range(size.num_pairs)])
              for kind in KINDS}  # fmt: skip
     findings = [
         finding("lerp longer than slerp", total["lerp"] - total["slerp"]),
         finding("slerp longer than shooting", total["slerp"] - total["shooting"]),
     ]
-    miss = float(np.mean([row["miss"] for row in rows if row["path"] == "shooting"]))
+    miss = float(column(rows, "miss", path="shooting").mean())
     note = (
         f"{size.num_segments} segments at t/T = {t_fraction:g}, rank {size.rank}. Shooting ends {miss:.2f} of the way "
         f"short of its target on average. Rows of the pictures: {', '.join(KINDS)}."
     )
-    return Outcome([{**row, "matched_null": null} for row in rows], findings, pictures, size.num_pairs, note)
+    pictures = {name: picture for part in parts for name, picture in part.pictures.items()}
+    return Outcome(rows, findings, pictures, size.num_pairs, note)
+
+
+def _num_points(size: Size) -> int:
+    return len(KINDS) * (size.num_segments + 1)
+
+
+def _parts(context: Context, f: NetworkFeatureMap, latents: Tensor, some: Sequence[int]) -> list[Part]:
+    """The four paths of some pairs, out of all ends `(P, 2, *x_shape)`."""
+    size = context.size
+    every = min(math.ceil(_num_points(size) * size.rank / MOST_ROWS), size.num_segments + 1)
+    rows, points, spans = ({pair: [] for pair in some} for _ in range(3))
+    for kind in KINDS:
+        made = paths(
+            f, latents[list(some)], kind=kind, num_segments=size.num_segments, batch=context.batch,
+            bases_at=lambda x: context.bases(f, x, is_shared=False),
+        )  # fmt: skip
+        for pair, found in zip(some, made, strict=True):
+            rows[pair] += _rows(pair, kind, found.lengths)
+            points[pair].append(found.points)
+            spans[pair] += [basis.u.to("cpu", copy=True) for basis in found.bases[every // 2 :: every]]
+    parts = []
+    for pair in some:
+        drawn_from = torch.stack(spans[pair]).to(f.device)
+        null = float(matched_distances(drawn_from, generator=context.generator(pair)).mean())
+        pictures = {f"pair-{pair}": _pictures(context, points[pair], f.t)} if pair < size.num_people else {}
+        parts.append(Part([{**row, "matched_null": null} for row in rows[pair]], pictures))
+    return parts
 
 
 def paths(
@@ -158,7 +177,7 @@ def draw(rows: Rows) -> Figure:
     segments = [float(i) for i in distinct(rows, "segment")]
     for kind, colour in zip(KINDS, COLOURS, strict=False):
         line_of_means(axes[0], rows, x="segment", y="curvedness", at=segments, label=kind, colour=colour, path=kind)
-    axes[0].axhline(float(rows[0]["matched_null"]), label="matched", **NULL_STYLE)
+    axes[0].axhline(float(column(rows, "matched_null").mean()), label="matched", **NULL_STYLE)
     axes[0].set(xlabel="segment", ylabel="curvedness, rad", ylim=(0, None))
     axes[0].legend(frameon=False, fontsize=7, loc="center left", ncols=2)
     pairs = distinct(rows, "pair")

@@ -1,0 +1,111 @@
+"""A figure of hours goes on after its last finished part, and is then the same as one made at once."""
+
+import json
+
+import pytest
+
+import pullback
+from pullback.analyses import Size, analyze
+from pullback.analyses.catalogue import load_figure
+from pullback.analyses.parts import Part, Parts
+from pullback.errors import FileFormatError
+from pullback.models import toy_denoiser
+
+SIZE = Size(3, 2, 5, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pullback.load(toy_denoiser())
+
+
+def numbered(some):
+    return [Part([{"i": i, "value": i / 3}], {f"p-{i}": bytes([i])} if i < 2 else {}) for i in some]
+
+
+def test_what_is_there_is_not_made_again(tmp_path):
+    asked, told = [], []
+
+    def make(some):
+        asked.append(list(some))
+        if 4 in some:
+            raise KeyboardInterrupt
+        return numbered(some)
+
+    with pytest.raises(KeyboardInterrupt):
+        Parts(tmp_path, "key").each(5, make, together=2, found=told.append)
+    assert len(list(tmp_path.iterdir())) == 4
+    parts = Parts(tmp_path, "key").each(5, lambda some: asked.append(list(some)) or numbered(some), together=2,
+                                        found=told.append)  # fmt: skip
+    assert asked == [[0, 1], [2, 3], [4], [4]]
+    assert told == [0, 4]
+    assert [part.rows for part in parts] == [part.rows for part in numbered(range(5))]
+    assert [part.pictures for part in parts] == [part.pictures for part in numbered(range(5))]
+
+
+def test_parts_of_another_key_do_not_count_and_without_a_folder_none_is_kept(tmp_path):
+    told = []
+    for folder, key in ((tmp_path, "one"), (tmp_path, "two"), (tmp_path, "two"), (None, "two"), (None, "two")):
+        Parts(folder, key).each(2, numbered, together=0, found=told.append)
+    assert told == [0, 0, 2, 0, 0]
+
+
+def test_a_finished_figure_leaves_no_parts_but_what_it_does_not_know(tmp_path):
+    parts = Parts(tmp_path / "parts", "key")
+    parts.clear()
+    parts.each(2, numbered, together=2, found=lambda num: None)
+    parts.clear()
+    assert not parts.folder.exists()
+    parts.each(2, numbered, together=2, found=lambda num: None)
+    (parts.folder / "note.txt").write_text("mine")
+    parts.clear()
+    assert [path.name for path in parts.folder.iterdir()] == ["note.txt"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"key": "key", "rows": 3, "pictures": {}, "num_products": 1, "seconds": 1}',
+        '{"key": "key", "rows": [], "pictures": {"a": "!"}, "num_products": 1, "seconds": 1}',
+        '{"key": "key", "rows": [], "pictures": {}, "num_products": null, "seconds": 1}',
+    ],
+)
+def test_a_damaged_part_is_named(tmp_path, text):
+    (tmp_path / "part-0.json").write_text(text)
+    with pytest.raises(FileFormatError, match=r"part-0.json needs a finished part of a figure; .*delete it"):
+        Parts(tmp_path, "key").each(1, numbered, together=1, found=lambda num: None)
+
+
+def test_killed_paths_go_on_and_are_those_of_a_run_that_was_not(model, tmp_path, monkeypatch):
+    """With what the finished pairs had cost; and the figure leaves no parts behind."""
+    module = load_figure("paths")
+    whole, asked = module._parts, []
+
+    def killed(context, f, latents, some):
+        asked.append(list(some))
+        if 4 in some:
+            raise KeyboardInterrupt
+        return whole(context, f, latents, some)
+
+    analyze(model, tmp_path / "whole", size=SIZE, only=["paths"])
+    monkeypatch.setattr(module, "_parts", killed)
+    with pytest.raises(KeyboardInterrupt):
+        analyze(model, tmp_path / "killed", size=SIZE, only=["paths"])
+    assert asked == [[0, 1, 2, 3], [4]]
+    assert len(list((tmp_path / "killed" / "parts" / "paths").iterdir())) == 4
+    monkeypatch.setattr(module, "_parts", whole)
+    analyze(model, tmp_path / "killed", size=SIZE, only=["paths"])
+    entries = []
+    for name in ("whole", "killed"):
+        folder = tmp_path / name
+        entries.append(json.loads((folder / "analysis.json").read_text())["figures"]["paths"])
+        assert not (folder / "parts" / "paths").exists()
+        assert not (folder / "bank").exists()  # no other figure asks for these bases
+    assert (tmp_path / "whole" / "paths.csv").read_text() == (tmp_path / "killed" / "paths.csv").read_text()
+    first, second = entries
+    assert first["findings"] == second["findings"]
+    assert first["pictures"] == second["pictures"] == ["paths-pair-0.png"]
+    assert second["num_products"] == pytest.approx(first["num_products"], rel=0.1)
