@@ -69,6 +69,8 @@ def test_masks_hold_what_they_cover(names: dict) -> None:
     assert not torch.allclose(kept[0, :, 4:], kept[1, :, 4:], atol=1e-3)
     assert all(float(each.vector[:, :4].abs().max()) < 1e-6 for each in names["in_x"])
     assert [each.origin["mask_on"] for each in names["in_h"]] == ["h", "h"]
+    assert 0 < float(names["place"].sum()) < 16  # the mouth is a small part of 8 x 8 places
+    assert all(float((each.vector * (1 - names["place"])).abs().max()) < 1e-6 for each in names["mouth"])
     assert [each.origin["estimator"] for each in names["loco"].directions] == ["loco", "loco"]
 
 

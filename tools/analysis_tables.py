@@ -31,7 +31,7 @@ def claim_table(figures: dict) -> str:
     ]
     tested = {each.claim for each in found}
     lines += [
-        f"| {claim.claim} | | | | not tested: `{claim.figure}` needs {NEEDS.get(claim.figure, 'to be made')} |"
+        f"| {claim.claim} | – | – | – | not tested: `{claim.figure}` needs {NEEDS.get(claim.figure, 'to be made')} |"
         for claim in claims().values()
         if claim.name not in tested
     ]
@@ -42,14 +42,14 @@ def figure_table(figures: dict) -> str:
     """Every figure with what it took and what it says of itself."""
     lines = ["| figure | shows | n | products | minutes | note |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {load_figure(name).TITLE} | {entry['num'] or ''} | {entry['num_products']:,} |"
+        f"| `{name}` | {load_figure(name).TITLE} | {entry['num'] or '–'} | {entry['num_products']:,} |"
         f" {entry['seconds'] / 60:.1f} | {entry['note']} |"
         for name in ORDER
         if (entry := figures.get(name))
     ]
     seconds = sum(entry["seconds"] for entry in figures.values())
     products = sum(entry["num_products"] for entry in figures.values())
-    return "\n".join([*lines, f"| in all | | | {products:,} | {seconds / 60:.1f} | |"])
+    return "\n".join([*lines, f"| in all | – | – | {products:,} | {seconds / 60:.1f} | – |"])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ Pool = Literal["none", "sum"] | tuple[Literal["sum"], int]
 
 Origin = Mapping[str, str | int | float]
 """All that determined a result, as plain values: model digest, layer, t, pool, condition ..."""
+ORIGIN_NAMES = ("weights", "config", "layer", "pool", "t", "condition")
+"""What tells the map of one network from every other; an origin may say more."""
 
 
 @runtime_checkable

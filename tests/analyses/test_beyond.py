@@ -133,5 +133,5 @@ def test_a_claim_that_is_read_otherwise_than_in_the_first_run_says_so_on_the_pag
     )
     page = write_page(tmp_path).read_text()
     assert page.count("Read against the matched null since") == len(sharpened)
-    assert "fixed in claims.json before the run that the package publishes" in page
+    assert "fixed in claims.json before the first published run" in page
     assert "sharpened after that run had been seen" in page

@@ -1,7 +1,10 @@
 """What is said about purity and transfer, on sets whose difference is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 import pullback
 from pullback.analyses import Size
@@ -18,7 +21,7 @@ from pullback.analyses.figures.estimators import (
 from pullback.analyses.reading import reader_of
 from pullback.analyses.shared import discovered
 from pullback.api.contest import METHODS as KNOWN
-from pullback.api.contest import RIVALS, ContestSettings, contest
+from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, ContestSettings, contest
 from pullback.directions import Task, estimate
 from pullback.directions.tasks import Cost
 from pullback.errors import OptionError
@@ -94,10 +97,11 @@ def test_one_direction_has_no_interval():
 def test_a_row_counts_distinct_factors_among_all_directions():
     """Three directions, each of one factor, the same on every sample."""
     odd = np.eye(3)[:, None].repeat(8, axis=1)
-    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), np.full(3, 0.4))
+    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), np.full((3, 8), 0.4), np.full((3, 8), 0.2))
     found = row(Result("ours", effects), rank=3)
     assert (found["D@K"], found["purity"], found["transfer"]) == (3.0, 1.0, 1.0)
     assert (found["pass rate"], found["locality"], found["success"]) == (1.0, pytest.approx(0.4), 1.0)
+    assert (found["outside low"], found["outside"], found["outside high"]) == pytest.approx((0.2, 0.2, 0.2))
 
 
 def test_the_pass_rate_has_an_interval_over_samples_and_not_over_directions():
@@ -108,7 +112,7 @@ def test_the_pass_rate_has_an_interval_over_samples_and_not_over_directions():
     by_direction = np.zeros((4, 8, 2), bool)
     by_direction[:2] = True
     spread, none = (
-        row(Result("ours", Effects(odd, 0 * odd, passed, np.ones(4), np.ones(4))), rank=4)
+        row(Result("ours", Effects(odd, 0 * odd, passed, np.ones(4), np.ones((4, 8)), np.ones((4, 8)))), rank=4)
         for passed in (by_sample, by_direction)
     )
     assert spread["pass rate"] == none["pass rate"] == 0.5
@@ -122,7 +126,7 @@ def test_the_pass_rate_has_an_interval_over_samples_and_not_over_directions():
 
 def test_a_row_tells_what_was_counted_and_the_note_what_that_is_of_ours():
     odd = np.eye(3)[:, None].repeat(8, axis=1)
-    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), np.full(3, 0.4))
+    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), np.full((3, 8), 0.4), np.full((3, 8), 0.2))
     costs = {"ours": Cost(encoder_products=60, network_passes=10), "eps": Cost(network_products=20)}
     rows = [row(Result(name, effects, cost), rank=3) for name, cost in costs.items()]
     assert [each["work"] for each in rows] == [100, 80]
@@ -164,10 +168,42 @@ def test_costs_are_those_of_the_counters(context):
     assert costs["pca of h"] == Cost(encoder_passes=7, network_passes=7)
     assert costs["random h"] == Cost()
     assert costs["eps"].network_products > 0 == costs["eps"].encoder_products
-    assert costs["eps"].network_passes == 2  # samples: a quarter of ours, and at least two
+    assert costs["eps"].network_passes == 2  # samples, at least two
     assert costs["random network"].encoder_products > 0
     assert costs["random network"].network_passes == 3
     assert costs["pca perturbed"] == Cost(encoder_passes=3 * max(2, products // 3), network_passes=3)
+
+
+def test_a_rival_gets_as_many_samples_as_the_work_of_ours_pays_for(context, monkeypatch):
+    """One of its samples is made first, to see what it costs; ours has three."""
+    found, reader = discovered(context), reader_of(context)
+    settings = ContestSettings(("eps",), num_held_out=2, num_tuning=2, num_steps=1, num_gate=2)
+    products = sum(basis.products.total for basis in found.bases)
+    own = products + NETWORK_OVER_ENCODER * 3  # with a pass of the network for each sample, from T to .8
+    for each, num in ((own // 3, 3), (own / 2.4, 2), (own, 2), (own / 9, 3)):
+        asked = []
+
+        def estimated(name, task, each=each, asked=asked):
+            asked.append(len(task.samples))
+            cost = Cost(encoder_products=round(each - NETWORK_OVER_ENCODER))
+            return dataclasses.replace(estimate(name, task), cost=cost)
+
+        monkeypatch.setattr("pullback.api.contest.estimate", estimated)
+        contest(context.model, found, settings, judge=reader)
+        assert asked == [1, num]
+
+
+def test_without_factors_a_number_shows_in_its_cell(context):
+    reader = reader_of(context)
+    places = reader.places(np.zeros((2, 48)))
+    assert places.shape == (2, 48, 8, 8)
+    assert places.sum(axis=(2, 3)).tolist() == [[4] * 48] * 2
+    for i in (0, 17, 47):
+        x0 = torch.zeros(1, 3, 8, 8)
+        still = reader.factors(x0)
+        moved = reader.factors(x0 + 0.5 * torch.tensor(places[0, i]))
+        changed = np.abs(moved - still)[0] > 1e-3
+        assert changed.nonzero()[0].tolist() == list(range(i - i % 3, i - i % 3 + 3))
 
 
 def test_what_the_pca_of_perturbations_says_it_took_is_what_hooks_see(context):

@@ -152,4 +152,7 @@ def test_paired_differences_of_both_measures_are_drawn_by_region_and_over_all():
         spans = [container[2][0].get_segments()[0][:, 1] for container in axis.containers]
         assert [span[1] - span[0] for span in spans] == pytest.approx([0.0] * 3, abs=1e-9)
         assert axis.get_ylabel().endswith("ours less LOCO-Edit's")
-    assert "outside -0.10 [-0.10, -0.10] (not shown at this size), success" in masks._paired(rows)  # of few samples
+    assert "outside -0.10 [-0.10, -0.10] (n = 4: the range, no interval), success" in masks._paired(rows)
+    rows += [{**row, "sample": row["sample"] + 4} for row in rows]
+    rows = [{**row, "outside": 0.5} for row in rows]
+    assert "outside +0.00 [+0.00, +0.00] (not shown at this size), success +0.50" in masks._paired(rows)

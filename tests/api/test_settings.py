@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullback.api.model import pool_of
 from pullback.api.settings import PageSettings, Settings
 from pullback.errors import OptionError
+from pullback.models.layers import pool_of
 
 
 @given(st.integers(2, 400), st.integers(1, 400), st.integers(0, 50), st.integers(0, 50))

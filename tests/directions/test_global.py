@@ -229,5 +229,5 @@ def test_errors():
         agreement_null(Direction(u[0], "H", {}), [basis_from(u)], kind="none")
     with pytest.raises(OptionError, match="at least one direction"):
         rotated([])
-    with pytest.raises(ShapeError, match="directions of one space; got several"):
+    with pytest.raises(ShapeError, match=r"directions of one space, H of shape \(400,\); got X of"):
         rotated([Direction(u[0], "H", {}), Direction(u[0, :1] / u[0, :1].abs(), "X", {})])

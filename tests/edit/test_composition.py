@@ -76,7 +76,7 @@ def test_errors(den, f):
         compose(den, x, T, [u], [[1]], f=f, without=[direction(den.feature_map(t=T, layer="conv_in"), 0, "X")])
     with pytest.raises(NumericalError, match="one that lies within it"):
         compose(den, x, T, [u], [[1]], f=f, without=[u])
-    with pytest.raises(ShapeError, match="directions of H; got another space"):
+    with pytest.raises(ShapeError, match=r"directions of one space, H of shape \(256,\); got X of"):
         orthogonalised(u, [direction(f, 1, "X")])
     with pytest.raises(ShapeError, match=r"moves of shape \(K, 3, 8, 8\)"):
         interaction(f, x[0], x[0])

@@ -61,6 +61,26 @@ def test_gate_refuses_what_left_the_world():
     assert found.passed.all(axis=(1, 2)).tolist() == [True, True, False]
 
 
+def test_what_falls_outside_the_places_of_the_factor_that_moves_most_is_counted():
+    """Each direction moves one pixel and the factor read there; three of four parts of the last fall elsewhere."""
+    x = torch.zeros(2, *SHAPE)
+    v = unit_directions(2).clone()
+    v[:, 2] = (torch.eye(8)[2] + 3**0.5 * torch.eye(8)[7]).reshape(SHAPE) / 2
+    places = np.zeros((2, 3, 2, 4), bool)
+    for factor in range(3):
+        places[:, factor].reshape(2, 8)[:, factor] = True
+    places[1, 0] = False  # on the second sample the first factor shows nowhere
+    found = effects(linear_walk(first_three), x, v, np.ones(3), gate=None, places=places)
+    assert found.outside == pytest.approx(np.array([[0, 1], [0, 0], [0.75, 0.75]]))
+    assert found.locality.shape == (3, 2)
+    assert found.locality[:2] == pytest.approx(7 / 8)
+    row = Result("ours", found).row((3,))
+    assert (row["outside"], row["outside low"], row["outside high"]) == pytest.approx((2.5 / 6, 0.25, 3.5 / 6))
+    unknown = effects(linear_walk(first_three), x, v, np.ones(3), gate=None)
+    assert unknown.outside is None
+    assert "outside" not in Result("ours", unknown).row((3,))
+
+
 def test_matched_length_reaches_the_wanted_effect():
     length = matched_length(
         linear_walk(lambda x: 0.1 * first_three(x)), torch.zeros(3, *SHAPE), unit_directions(3), size=1.0

@@ -46,7 +46,7 @@ ON_REQUEST = tuple(NEEDS)
 """They need more than the model, and are made when they have it, or are named."""
 AMONG = {"spectra": "psd", "samples": "psd"}
 """Figures whose bases are all among those of another."""
-ALONE = ("paths",)
+ALONE = ("paths", "masks")
 """Figures whose bases no other one asks for: they are not kept in the bank."""
 FIGURES = tuple(name for name in ORDER if name not in ON_REQUEST)
 

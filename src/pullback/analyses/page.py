@@ -18,8 +18,8 @@ from pullback.measure.report_text import esc, number
 PAGE = "analysis.html"
 MAX_ROWS = 40
 FIXED = (
-    "The claims were fixed in claims.json before the run that the package publishes. How some of them are read was "
-    "sharpened after that run had been seen: each says so, and the changelog tells why. Sizes stand in sizes.py."
+    "The claims were fixed in claims.json before the first published run. How some of them are read was sharpened "
+    "after that run had been seen: each says so, and the changelog tells why. Sizes stand in sizes.py."
 )
 
 

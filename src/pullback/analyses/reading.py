@@ -45,6 +45,16 @@ class CellReader:
         """Mean colours in units of their deviation over samples, `(B, 48)`."""
         return cells(self.den.to_image(x0)) / self.deviation
 
+    def places(self, values: Array) -> NDArray[np.bool_]:
+        """The cell of each number, the same on every sample: `(B, 48)` to `(B, 48, H, W)`."""
+        height, width = self.den.x_shape[-2:]
+        rows, columns = (np.zeros((NUM_CELLS, side), np.bool_) for side in (height, width))
+        for marks in (rows, columns):
+            for i, part in enumerate(np.array_split(np.arange(marks.shape[1]), NUM_CELLS)):
+                marks[i, part] = True
+        each = (rows[:, None, :, None] & columns[None, :, None, :]).reshape(-1, height, width)  # by row, column
+        return np.broadcast_to(each.repeat(3, axis=0), (len(values), 3 * len(each), height, width))
+
     def residual(self, x0: Tensor) -> Array:
         """The denoising loss, with the same noise for each sample."""
         generator = torch.Generator().manual_seed(0)

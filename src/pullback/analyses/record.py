@@ -113,6 +113,20 @@ def interval_or_range(values: NDArray[np.float64]) -> tuple[float, float, float]
     return float(values.mean()), float(values.min()), float(values.max())
 
 
+def difference_text(name: str, values: NDArray[np.float64]) -> str:
+    """A paired difference in words: its mean, its interval, and whether that holds 0; of few units their range.
+
+    Example:
+        >>> difference_text("pass rate", np.full(6, 0.5)), difference_text("response", np.array([-1.0, 1.0]))
+        ('pass rate +0.50 [+0.50, +0.50]', 'response +0.00 [-1.00, +1.00] (n = 2: the range, no interval)')
+    """
+    mean, low, high = interval_or_range(values)
+    told = f"{name} {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    if len(values) < MIN_UNITS:
+        return f"{told} (n = {len(values)}: the range, no interval)"
+    return f"{told} ({NOT_SHOWN})" if low <= 0 <= high else told
+
+
 def of_pairs(means: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Independent values out of each sample's mean over all others, for `interval`: jackknife pseudo-values.
 

@@ -91,7 +91,7 @@ def analyze(
         key = _key(context, name)
         kept = record["figures"].get(name, {})
         if kept.get("key") != key or not (out / f"{name}.csv").exists():
-            parts = Parts(out / "parts" / name, key)
+            parts = Parts(out / f"{name}.parts", key)
             record["figures"][name] = _made(context, name, out, parts) | {"key": key}
             write_json(out / RECORD, record)
             parts.clear()

@@ -22,7 +22,7 @@ from pullback.errors import OptionError
 from pullback.geometry.tangent import TangentBasis, joined
 from pullback.geometry.transport import Inverse
 from pullback.measure.contest import Mover, Result, by_one_product, by_transport, everywhere, ridge_directions
-from pullback.measure.effects import Reads, Walk, effects, matched_length
+from pullback.measure.effects import Reads, ReadsPlaces, Walk, effects, matched_length
 from pullback.measure.report_data import ComparisonRow
 from pullback.models.counting import counted
 from pullback.models.untrained import untrained_like
@@ -146,6 +146,7 @@ class _Arena:
         self.num_walked = passes.finished // settings.num_held_out  # passes of a sample, those of discovery too
         self.x_tuning = self._latents(self._seed(TUNING_OFFSET), settings.num_tuning)
         self.before, self.before_tuning = self.walk.unedited(self.x), self.walk.unedited(self.x_tuning)
+        self.places = judge.places(self.before) if isinstance(judge, ReadsPlaces) else None
         unedited = self.walk.pictures(self._latents(self._seed(GATE_OFFSET), settings.num_gate or NUM_GATE))
         self.gate = float(np.quantile(judge.residual(unedited), 0.95))
 
@@ -155,18 +156,29 @@ class _Arena:
         tuning, held_out = move(self.x_tuning), move(self.x)
         size, before = self.settings.size, self.before_tuning
         length = matched_length(self.walk, self.x_tuning, tuning, size=size, unedited=before)
-        found = effects(self.walk, self.x, held_out, length, gate=self.gate, unedited=self.before)
+        found = effects(self.walk, self.x, held_out, length, gate=self.gate, unedited=self.before, places=self.places)
         return Result(method, found, cost)
 
     def _rival(self, method: str) -> tuple[Mover, Cost]:
-        """Another estimator on as many samples as the work of ours allows."""
-        settings, latents = self.found.settings, self.found.latents
-        is_whole = method in WHOLE
-        num = max(2, len(latents) // NETWORK_OVER_ENCODER) if is_whole else len(latents)
+        """Another estimator on as many samples as the work of ours allows, at least two and at most as many as ours."""
+        latents, name = self.found.latents, method.replace(" ", "_")
+        num = len(latents)
+        if method in WHOLE:  # what one sample costs depends on the spectrum, and is found out on one
+            one = estimate(name, self._task(latents[0])).cost + Cost(network_passes=self.num_walked)
+            own, each = (
+                cost.work(network_over_encoder=NETWORK_OVER_ENCODER) for cost in (self._searched("ours", self.f), one)
+            )
+            num = min(num, max(2, round(own / each)))
+        found = estimate(name, self._task(latents[:num]))
+        move = by_one_product(found.f, _stacked(found.directions[: len(self.found)]), chunk=self.batch)
+        return move, found.cost + Cost(network_passes=num * self.num_walked)
+
+    def _task(self, x: Tensor) -> Task:
+        settings = self.found.settings
         products = sum(basis.products.total for basis in self.found.bases)
-        task = Task(
+        return Task(
             self.model,
-            latents[:num],
+            x,
             self.t,
             rank=settings.rank,
             layer=settings.layer,
@@ -174,12 +186,9 @@ class _Arena:
             tol=settings.tol,
             batch=self.batch,
             plan=self.plan,
-            num_perturbations=max(settings.rank, products // len(latents)),
+            num_perturbations=max(settings.rank, products // len(self.found.latents)),
             seed=settings.seed,
         )
-        found = estimate(method.replace(" ", "_"), task)
-        move = by_one_product(found.f, _stacked(found.directions[: len(self.found)]), chunk=self.batch)
-        return move, found.cost + Cost(network_passes=num * self.num_walked)
 
     def _mover(self, method: str) -> tuple[Mover, Cost]:
         rank, generator = len(self.found), torch.Generator().manual_seed(self.found.settings.seed)

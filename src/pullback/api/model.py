@@ -21,9 +21,9 @@ from pullback.edit.record import record_edit
 from pullback.errors import MismatchError, OptionError
 from pullback.models import Denoiser, invert, load_denoiser
 from pullback.models.ddim import FIXED_POINT_ITERATIONS
-from pullback.models.layers import pool_of
 from pullback.models.load import Source
 from pullback.models.multistep import picture_steps
+from pullback.models.output_map import map_of
 
 DEFAULT_SCALES = (-8.0, -4.0, 0.0, 4.0, 8.0)
 
@@ -115,7 +115,7 @@ class Model(Denoiser):
         return [Image.fromarray(each) for each in pictures]
 
     def feature_map_of(self, direction: Direction, *, cond: Any = None) -> Any:
-        """Returns the feature map that a direction was found with, on this model.
+        """Returns the map that a direction was found with, on this model: of a layer, or to eps or x0.
 
         Raises:
             MismatchError: If the direction does not say which, or this model has no such layer or t.
@@ -127,12 +127,7 @@ class Model(Denoiser):
                 got=f"an origin of {', '.join(origin) or 'nothing'}",
                 hint="use pullback.edit.edit with a feature map of yours",
             )
-        return self.feature_map(
-            t=float(origin["t"]) if isinstance(origin["t"], float) else int(origin["t"]),
-            layer=str(origin["layer"]) if "layer" in origin else None,
-            pool=pool_of(str(origin.get("pool", "none"))),
-            cond=cond,
-        )
+        return map_of(self, origin, cond=cond)
 
     def _latent(
         self, seed: int | None, image: Image.Image | None, t: Any, num_steps: int, steps: int, cond: Any

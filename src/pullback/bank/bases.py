@@ -11,7 +11,7 @@ from pullback.bank.unit import Unit, digest_of_latent
 from pullback.bank.work import Answer
 from pullback.errors import FileFormatError, MismatchError, OptionError
 from pullback.geometry.plan import Plan, Products
-from pullback.types import FeatureMap, Origin
+from pullback.types import ORIGIN_NAMES, FeatureMap, Origin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SOLVER = "auto/2"
 """The algorithm of `local_basis` with method "auto". Its number goes up with every change that changes its answers."""
-_NAMES = ("weights", "config", "layer", "pool", "t", "condition")
 _PLAN = ("jvp_engine", "vjp_engine", "chunk", "dtype")
 WIDTHS = "seconds_by_width"
 _TENSORS = ("u", "s", "v", "residual", "s_next", "is_verified")
@@ -41,17 +40,17 @@ def unit_of(f: FeatureMap, *, rank: int, tol: float, made: Origin | None = None,
         OptionError: If neither ``made`` nor ``x`` is given.
     """
     origin = dict(f.origin)
-    missing = [name for name in _NAMES if name not in origin]
+    missing = [name for name in ORIGIN_NAMES if name not in origin]
     if missing:
         raise MismatchError(
-            wanted=f"a feature map whose origin holds {', '.join(_NAMES)}",
+            wanted=f"a feature map whose origin holds {', '.join(ORIGIN_NAMES)}",
             got=f"one without {', '.join(missing)}",
             hint="pullback.feature_map and Model.feature_map make such maps; without, two models would share answers",
         )
     t = origin.pop("t")
     if isinstance(t, str):  # a map without timesteps
         origin["no_t"], t = t, 0
-    plain = {name: str(origin.pop(name)) for name in _NAMES if name != "t"}
+    plain = {name: str(origin.pop(name)) for name in ORIGIN_NAMES if name != "t"}
     return Unit(
         **plain,
         t=t,

@@ -23,9 +23,9 @@ def run_compare(options: CompareOptions) -> None:
     t_fractions = scales_of(options.t_fractions, example="--t-fractions 0.8,0.5")
     from pullback.api.compare import check_comparison, compare
     from pullback.api.discovery import staged
-    from pullback.api.model import pool_of
     from pullback.files import write_atomic, write_json
     from pullback.measure.compare_page import PageStep, compare_page, verdict
+    from pullback.models.layers import pool_of
 
     a, b = (loaded(source, device=options.device, dtype=options.dtype) for source in (options.a, options.b))
     check_comparison(a, b, t_fractions=t_fractions, num_samples=options.samples, rank=options.rank)
@@ -70,8 +70,8 @@ def planned(model: Any, options: CompareOptions, t_fractions: Sequence[float]) -
     """Returns what the bases of both models take, measured on the first."""
     from pullback.api.bases_plan import plan_bases
     from pullback.api.finder import check_rank
-    from pullback.api.model import pool_of
     from pullback.geometry.batching import most_on
+    from pullback.models.layers import pool_of
 
     at = t_fractions[0]
     f = model.feature_map(t_fraction=at, layer=options.layer or None, pool=pool_of(options.pool))

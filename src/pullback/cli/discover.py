@@ -116,7 +116,7 @@ def bank_of(options: Discover) -> Path | None:
 
 def settings_of(options: Discover) -> Settings:
     """Returns what is to be found; a quick run is small where nothing else was asked for."""
-    from pullback.api.model import pool_of
+    from pullback.models.layers import pool_of
 
     chosen = _quick(options)
     return Settings(

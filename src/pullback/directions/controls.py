@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pullback.directions.origins import check_together
 from pullback.directions.types import Direction
-from pullback.errors import OptionError, RankError, ShapeError
+from pullback.errors import OptionError, RankError
 from pullback.geometry.linalg import generator_or_fixed, orthonormal_rows, randn, row_svd, work_dtype
 from pullback.geometry.tangent import signs
 from pullback.types import FeatureMap
@@ -52,12 +53,11 @@ def rotated(directions: Sequence[Direction], *, generator: torch.Generator | Non
 
     Raises:
         OptionError: If the list is empty.
-        ShapeError: If the directions live in different spaces.
+        ShapeError, MismatchError: If the directions are of different spaces or maps.
     """
     if not directions:
         raise OptionError(wanted="at least one direction", got="none", hint="find directions first")
-    if len({(direction.space, direction.vector.shape) for direction in directions}) > 1:
-        raise ShapeError(wanted="directions of one space", got="several", hint="rotate those of H and of X apart")
+    check_together(directions)
     generator = generator_or_fixed(generator)
     span, _ = orthonormal_rows(torch.stack([direction.vector.flatten() for direction in directions])[None])
     turn, _ = orthonormal_rows(randn((1, len(directions), len(directions)), generator, like=span))

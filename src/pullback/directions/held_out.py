@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pullback.directions.bases import check_alike, stacked
+from pullback.directions.origins import check_found_with
 from pullback.directions.types import Direction
 from pullback.errors import OptionError, ShapeError
 from pullback.geometry.linalg import generator_or_fixed, randn
@@ -30,6 +31,7 @@ def agreement(direction: Direction, held_out: Sequence[TangentBasis]) -> float:
 
     Raises:
         ShapeError: If the direction does not live in H of the bases.
+        MismatchError: If it was found with another map than they.
     """
     return float(_inside(direction, held_out).abs().amax(-1).mean())
 
@@ -62,6 +64,7 @@ def agreement_null(
     Raises:
         OptionError: If the kind is unknown.
         ShapeError: If the direction does not live in H of the bases.
+        MismatchError: If it was found with another map than they.
     """
     generator = generator_or_fixed(generator)
     inside = _inside(direction, held_out)  # (B, k)
@@ -98,13 +101,15 @@ def with_agreement(
 
 def _inside(direction: Direction, held_out: Sequence[TangentBasis]) -> Tensor:
     """Cosines of the direction with every u of every sample, shape `(B, k)`."""
-    u = stacked(check_alike(held_out, at_least=1))
+    samples = check_alike(held_out, at_least=1)
+    u = stacked(samples)
     if direction.space != "H" or direction.vector.shape != u.shape[-1:]:
         raise ShapeError(
             wanted=f"a direction of H, shape ({u.shape[-1]},)",
             got=f"one of {direction.space}, shape {tuple(direction.vector.shape)}",
             hint="agreement compares u's; a direction of X has none",
         )
+    check_found_with([direction.origin], samples[0].origin)
     return u @ direction.vector.to(u)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from pullback.directions.masked_jacobian import MaskedJacobianAt, flat_masks
 from pullback.directions.masks import Mask, mask_at, mask_digest, outside_share
 from pullback.directions.types import Direction
-from pullback.errors import NoMemoryError, NumericalError, OptionError, ShapeError
+from pullback.errors import MismatchError, NoMemoryError, NumericalError, OptionError, ShapeError
+from pullback.geometry.compare import contradicting
 from pullback.geometry.cost import is_cheaper_whole
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import deflated, orthonormal_rows, row_svd
@@ -71,6 +72,7 @@ def regional_directions(
     Raises:
         OptionError: If ``where`` is unknown, or the mask is empty.
         ShapeError: If x or the mask does not fit.
+        MismatchError: If the map to the outside is of another model, t or condition.
         NumericalError: If nothing of a direction is left: by the second step, or inside a mask in x, as beyond the rank
             of ``J M``.
 
@@ -82,6 +84,8 @@ def regional_directions(
         >>> float(found[0].vector[:, 4:].abs().max()) < 1e-12
         True
     """
+    if outside is not None:
+        _check_outside(f, outside)
     (basis,) = regional_bases(f, x[None], [mask], where=where, rank=rank, tol=tol, plan=plan, generator=generator)
     v, num_cleared = basis.v, 0
     if outside is not None and num_outside > 0:
@@ -92,6 +96,17 @@ def regional_directions(
         Direction(row.clone(), "X", origin, s=float(s), index=index)
         for index, (row, s) in enumerate(zip(v, basis.s, strict=True))
     ]
+
+
+def _check_outside(f: FeatureMap, outside: FeatureMap) -> None:
+    """Raises unless both are of one network at one t; layer and pooling are what they differ in."""
+    names = [name for name in contradicting(f.origin, outside.origin) if name not in ("layer", "pool")]
+    if names:
+        raise MismatchError(
+            wanted=f"a map to the outside at {', '.join(f'{name} {f.origin[name]}' for name in names)}, as f is",
+            got=", ".join(f"{name} {outside.origin[name]}" for name in names),
+            hint='OutputMap(den, t=f.t, kind="x0"), with the condition of f',
+        )
 
 
 def regional_bases(

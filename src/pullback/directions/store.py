@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from pullback.directions.origins import OVERRIDE_KEY
 from pullback.directions.types import Direction
 from pullback.errors import FileFormatError, MismatchError, NumericalError, PullbackError, ShapeError
 from pullback.files import read_safetensors, write_safetensors
 from pullback.types import Origin
 
 FORMAT = "pullback.directions/1"
-OVERRIDE_KEY = "used_in_spite_of"
 _FIELDS = {
     "space": str,
     "origin": dict,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pullback.directions.origins import check_together
 from pullback.directions.regional import cleared
 from pullback.directions.types import Direction
 from pullback.edit.apply import SomeDirection
@@ -169,11 +170,10 @@ def orthogonalised(direction: Direction, against: Sequence[Direction]) -> Direct
     tensor([1., 0.])
 
     Raises:
-        ShapeError: If they live in different spaces.
+        ShapeError, MismatchError: If they are of different spaces or maps.
         NumericalError: If nothing is left.
     """
-    if any(each.space != direction.space or each.vector.shape != direction.vector.shape for each in against):
-        raise ShapeError(wanted=f"directions of {direction.space}", got="another space", hint="use one layer and pool")
+    check_together([direction, *against])
     others = torch.stack([each.vector for each in against]) if against else direction.vector[None][:0]
     vector = cleared(direction.vector[None], others)[0]
     names = ", ".join(each.name or str(each.index) for each in against)

@@ -21,6 +21,7 @@ from pullback.errors import MismatchError, OptionError, PullbackError
 from pullback.files import write_atomic
 from pullback.models import Denoiser, NetworkFeatureMap, denoise, invert
 from pullback.models.ddim import FIXED_POINT_ITERATIONS
+from pullback.models.output_map import OutputMap
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -56,7 +57,7 @@ def edit_folder(
     direction: Direction,
     scale: Sequence[float],
     *,
-    f: NetworkFeatureMap,
+    f: NetworkFeatureMap | OutputMap,
     options: EditOptions | None = None,
     mask: Mask | None = None,
     distance: float | None = None,
@@ -113,7 +114,7 @@ def _other_edit(
     den: Denoiser,
     direction: Direction,
     scale: Sequence[float],
-    f: NetworkFeatureMap,
+    f: NetworkFeatureMap | OutputMap,
     options: EditOptions,
     mask: Mask | None,
     cond: Any,
@@ -146,7 +147,7 @@ def _one(
     target: Path,
     direction: Direction,
     scale: Sequence[float],
-    f: NetworkFeatureMap,
+    f: NetworkFeatureMap | OutputMap,
     options: EditOptions,
     mask: Mask | None,
     distance: float,

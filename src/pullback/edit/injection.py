@@ -15,12 +15,12 @@ from pullback.edit.batches import in_chunks
 from pullback.edit.scale import typical_distance
 from pullback.edit.vectors import check_origin
 from pullback.edit.window import Window
-from pullback.errors import OptionError, ShapeError
+from pullback.errors import MismatchError, OptionError, ShapeError
 from pullback.models import Denoiser, NetworkFeatureMap
 from pullback.models.layers import pool_window
 from pullback.models.output_map import rewritten
 from pullback.models.schedule import Time
-from pullback.types import Pool
+from pullback.types import FeatureMap, Pool
 
 Mode = Literal["symmetric", "asymmetric"]
 SHARE = 0.1
@@ -101,6 +101,7 @@ def inject(
     """
     window = window or Window()
     batch = den.check_finite(x if x.ndim > len(den.x_shape) else x[None])
+    f = of_a_layer(f)
     num_injected = _check(den, t, direction, scale, mode, window, num_steps)
     if not allow_mismatch:
         check_origin([direction.origin], f, t)
@@ -127,6 +128,21 @@ def added(layer: nn.Module, delta: Tensor) -> AbstractContextManager[None]:
     A batch of m B rows, as guided predictions make, gets it m times over.
     """
     return rewritten(layer, lambda h: h + delta.to(h).repeat(len(h) // len(delta), *[1] * (h.ndim - 1)))
+
+
+def of_a_layer(f: FeatureMap) -> NetworkFeatureMap:
+    """Return the map, if it is that of a layer: h can be changed nowhere else.
+
+    Raises:
+        MismatchError: If it is another, such as one to eps or x0.
+    """
+    if not isinstance(f, NetworkFeatureMap):
+        raise MismatchError(
+            wanted="the feature map of a layer, whose h the injection changes",
+            got=f"a map to {f.origin.get('layer', 'something else')}",
+            hint="f = den.feature_map(t=t); directions of eps and x0 are applied by edits",
+        )
+    return f
 
 
 def spread(u: Tensor, den: Denoiser, f: NetworkFeatureMap) -> Tensor:

@@ -6,17 +6,17 @@ from torch import Tensor
 
 from pullback.edit.apply import Edited, edit
 from pullback.edit.composition import Composed, compose
-from pullback.edit.injection import Injected, inject
+from pullback.edit.injection import Injected, inject, of_a_layer
 from pullback.edit.recipe import CompositionOptions, EditOptions, InjectionOptions, Recipe, WindowOptions
 from pullback.edit.steps import XGuidance
-from pullback.edit.vectors import check_origin
 from pullback.edit.window import Boost, Window, edit_in_window
 from pullback.errors import OptionError
 from pullback.models import Denoiser, NetworkFeatureMap
+from pullback.models.output_map import OutputMap, map_of
 from pullback.models.schedule import Time
 
 
-def frames_by(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, cond: Any = None) -> Tensor:
+def frames_by(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, cond: Any = None) -> Tensor:
     """Return the clean samples of a recipe whose units are known, `(S, *x_shape)`.
 
     Raises:
@@ -32,7 +32,7 @@ def frames_by(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, cond: Any 
 
 
 def make_edit(
-    den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, distance: float | None = None, cond: Any = None
+    den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, distance: float | None = None, cond: Any = None
 ) -> Edited:
     """Return what `edit` makes of a recipe; without a unit in it, it is calibrated by ``distance``."""
     options = recipe.options
@@ -59,7 +59,7 @@ def make_edit(
     )
 
 
-def make_injection(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, cond: Any = None) -> Injected:
+def make_injection(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, cond: Any = None) -> Injected:
     """Return what `inject` makes of a recipe."""
     options = recipe.options
     assert isinstance(options, InjectionOptions)
@@ -69,7 +69,7 @@ def make_injection(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, cond:
         _t_of(f),
         recipe.directions[0],
         recipe.scale,
-        f=f,
+        f=of_a_layer(f),
         mode=options.mode,
         window=Window(options.window_start, options.window_end),
         mask=recipe.mask,
@@ -80,29 +80,28 @@ def make_injection(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, cond:
     )
 
 
-def make_window(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, cond: Any = None) -> Tensor:
+def make_window(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, cond: Any = None) -> Tensor:
     """Return what `edit_in_window` makes of a recipe, `(S, *x_shape)`: all lengths side by side."""
     options, t = recipe.options, _t_of(f)
     assert isinstance(options, WindowOptions)
     if not recipe.scale:
         raise OptionError(wanted="at least one length of a step", got="none", hint="lengths=[0, 0.5] is a start")
-    if not options.allow_mismatch:
-        check_origin([recipe.directions[0].origin], f, t)
     return edit_in_window(
         den,
         recipe.x.expand(len(recipe.scale), *den.x_shape),
         t,
         recipe.directions[0],
         recipe.scale,
-        f_at=lambda here: den.feature_map(t=here, layer=f.layer, pool=f.pool, cond=cond),
+        f_at=lambda here: map_of(den, {**f.origin, "t": here}, cond=cond),
         window=Window(options.window_start, options.window_end),
         num_steps=options.num_steps,
         cond=cond,
+        allow_mismatch=options.allow_mismatch,
     )
 
 
 def make_composition(
-    den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap, distance: float | None = None, cond: Any = None
+    den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, distance: float | None = None, cond: Any = None
 ) -> Composed:
     """Return what `compose` makes of a recipe, a batch of one; without units in it, they are calibrated."""
     options = recipe.options
@@ -123,6 +122,6 @@ def make_composition(
     )
 
 
-def _t_of(f: NetworkFeatureMap) -> Time:
+def _t_of(f: NetworkFeatureMap | OutputMap) -> Time:
     assert f.t is not None  # the map of a denoiser has its t
     return f.t

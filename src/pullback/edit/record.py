@@ -12,7 +12,7 @@ from pullback.directions.masks import Mask, mask_at
 from pullback.directions.types import Direction
 from pullback.edit.apply import Edited
 from pullback.edit.composition import Composed
-from pullback.edit.injection import Injected, Mode
+from pullback.edit.injection import Injected, Mode, of_a_layer
 from pullback.edit.making import make_composition, make_edit, make_injection, make_window
 from pullback.edit.recipe import (
     CompositionOptions,
@@ -29,6 +29,7 @@ from pullback.edit.scale import typical_distance
 from pullback.edit.window import Window
 from pullback.errors import ShapeError
 from pullback.models import Denoiser, NetworkFeatureMap
+from pullback.models.output_map import OutputMap
 
 
 def record_edit(
@@ -38,7 +39,7 @@ def record_edit(
     direction: Direction,
     scale: Sequence[float],
     *,
-    f: NetworkFeatureMap,
+    f: NetworkFeatureMap | OutputMap,
     options: EditOptions | None = None,
     mask: Mask | None = None,
     unit: float | None = None,
@@ -130,7 +131,7 @@ def record_injection(
     Raises:
         OptionError, MismatchError, ShapeError, NumericalError: As `inject`, and if x is more than one latent.
     """
-    window = window or Window()
+    window, f = window or Window(), of_a_layer(f)
     if distance is None:  # as `inject` does; here it is kept
         distance = typical_distance(f, den.sample_latent(t=f.t, seeds=range(16), cond=cond))
     options = InjectionOptions(mode, window.start, window.end, float(distance), num_steps, allow_mismatch)
@@ -149,7 +150,7 @@ def record_window(
     direction: Direction,
     lengths: Sequence[float],
     *,
-    f: NetworkFeatureMap,
+    f: NetworkFeatureMap | OutputMap,
     window: Window,
     num_steps: int = 20,
     cond: Any = None,
@@ -189,7 +190,7 @@ def record_composition(
     directions: Sequence[Direction],
     scales: Sequence[Sequence[float]],
     *,
-    f: NetworkFeatureMap,
+    f: NetworkFeatureMap | OutputMap,
     without: Sequence[Direction] = (),
     distance: float | None = None,
     num_steps: int = 20,
@@ -238,7 +239,7 @@ def _write(
     recipe: Recipe,
     x0: Tensor,
     *,
-    f: NetworkFeatureMap,
+    f: NetworkFeatureMap | OutputMap,
     cond: Any,
     notes: Mapping[str, str] | None = None,
 ) -> None:

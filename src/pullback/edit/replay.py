@@ -13,7 +13,8 @@ from pullback.edit.record_file import Way, digest_of_frame, read_record, refusal
 from pullback.errors import MismatchError, OptionError, PullbackError
 from pullback.geometry.compare import differing
 from pullback.models import Condition, Denoiser, NetworkFeatureMap
-from pullback.models.layers import pool_of
+from pullback.models.output_map import OutputMap, map_of
+from pullback.types import FeatureMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +74,12 @@ def replay_edit(folder: str | Path, den: Denoiser, *, frames: Sequence[int] | No
     return Replay(x0[list(chosen)], tuple(recipe.scale[i] for i in chosen), exact, recipe.way)
 
 
-def model_told(f: NetworkFeatureMap, cond: Any) -> dict[str, Any]:
+def model_told(f: FeatureMap, cond: Any) -> dict[str, Any]:
     """Return the fields of ``edit.json`` that say with which model, and with which condition."""
     return {"origin": dict(f.origin), "guidance_scale": cond.guidance if isinstance(cond, Condition) else 1.0}
 
 
-def _map_of(record: Mapping[str, Any], den: Denoiser, cond: Any) -> NetworkFeatureMap:
+def _map_of(record: Mapping[str, Any], den: Denoiser, cond: Any) -> NetworkFeatureMap | OutputMap:
     """Return the feature map of the record on this model.
 
     Raises:
@@ -86,7 +87,7 @@ def _map_of(record: Mapping[str, Any], den: Denoiser, cond: Any) -> NetworkFeatu
     """
     origin = record["origin"]
     try:
-        f = den.feature_map(t=origin["t"], layer=origin["layer"], pool=pool_of(origin["pool"]), cond=cond)
+        f = map_of(den, origin, cond=cond)
         told = model_told(f, cond)
     except PullbackError as error:
         raise MismatchError(

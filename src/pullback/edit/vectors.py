@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from pullback.directions.store import OVERRIDE_KEY
+from pullback.directions.origins import check_found_with
 from pullback.errors import MismatchError, NumericalError, OptionError, ShapeError
+from pullback.geometry.compare import check_made_with
 from pullback.geometry.tangent import TangentBasis
 from pullback.geometry.transport import one_product, transport
 from pullback.types import FeatureMap, Origin
@@ -39,6 +40,7 @@ def vectors_at(
     Raises:
         OptionError: If ``make`` is unknown, or transport has no basis.
         ShapeError: If a vector or the basis does not fit f and x.
+        MismatchError: If the basis is of another map.
         NumericalError: If a direction vanishes in X.
     """
     if make not in get_args(Make) or (make == "transport" and basis is None):
@@ -54,7 +56,9 @@ def vectors_at(
             out[index] = _checked(each.vector, f.x_shape).to(x)
     if in_h:
         u = torch.stack([_checked(directions[i].vector, (math.prod(f.h_shape),)) for i in in_h]).to(x)  # (m, D)
-        out[in_h] = (one_product(f, x, u) if make == "one_product" else _transported(u, x, basis)).transpose(0, 1).to(x)
+        out[in_h] = (
+            (one_product(f, x, u) if make == "one_product" else _transported(u, x, f, basis)).transpose(0, 1).to(x)
+        )
     length = out.flatten(2).norm(dim=2)
     if not (length > 0).all():
         raise NumericalError(
@@ -63,9 +67,10 @@ def vectors_at(
     return out / length.reshape(*length.shape, *[1] * (x.ndim - 1))
 
 
-def _transported(u: Tensor, x: Tensor, basis: TangentBasis | None) -> Tensor:
+def _transported(u: Tensor, x: Tensor, f: FeatureMap, basis: TangentBasis | None) -> Tensor:
     """Return `(B, m, *x_shape)`."""
     bases = basis.samples() if basis is not None else ()
+    check_made_with(bases, f)
     if len(bases) != len(x):
         raise ShapeError(wanted=f"a basis at each of {len(x)} samples", got=f"{len(bases)}", hint="local_basis(f, x)")
     return torch.stack([transport(u, each).v for each in bases])
@@ -93,14 +98,4 @@ def check_origin(origins: Sequence[Origin], f: FeatureMap, t: float) -> None:
         raise MismatchError(
             wanted=f"a feature map at t = {t}", got=f"one at t = {f.origin['t']}", hint=f"feature_map(t={t})"
         )
-    for origin in origins:
-        overridden = str(origin.get(OVERRIDE_KEY, "")).split(", ")
-        differing = [
-            key for key, value in f.origin.items() if origin.get(key, value) != value and key not in overridden
-        ]
-        if differing:
-            raise MismatchError(
-                wanted=f"directions of this feature map ({', '.join(f'{key} {f.origin[key]}' for key in differing)})",
-                got=", ".join(f"{key} {origin[key]}" for key in differing),
-                hint="load what they were found with, or pass allow_mismatch=True",
-            )
+    check_found_with(origins, f.origin)

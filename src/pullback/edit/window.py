@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pullback.edit.vectors import vectors_at
+from pullback.edit.vectors import check_origin, vectors_at
 from pullback.errors import OptionError
 from pullback.models import Denoiser
 from pullback.models.ddim import posterior_std
@@ -107,6 +107,7 @@ def edit_in_window(
     window: Window,
     num_steps: int = 20,
     cond: Any = None,
+    allow_mismatch: bool = False,
 ) -> Tensor:
     """Return x0 after a step along a direction at every timestep of a window, DDIM in between.
 
@@ -122,6 +123,7 @@ def edit_in_window(
         window: Where to edit.
         num_steps: Steps of the walk.
         cond: Condition.
+        allow_mismatch: Whether a direction of another model, layer, t, pool or condition may be used.
 
     >>> from pullback.directions import random_h
     >>> from pullback.models import toy_denoiser
@@ -133,9 +135,12 @@ def edit_in_window(
 
     Raises:
         ShapeError, NumericalError: If x is no finite batch, or the direction does not fit or vanishes.
+        MismatchError: If the direction is not of the map at t.
         OptionError: If no step of the walk lies in the window.
     """
     x = den.check_finite(x)
+    if not allow_mismatch:
+        check_origin([direction.origin], f_at(t), t)
     steps = den.schedule.steps(t, num_steps)
     if not any(window.holds(den.schedule.fraction(here)) for here, _ in steps):
         raise OptionError(

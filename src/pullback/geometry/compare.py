@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pullback.errors import MismatchError, OptionError, RankError, ShapeError
 from pullback.geometry.tangent import TangentBasis
+from pullback.types import FeatureMap
 
 
 def differing(wanted: Mapping[str, str | int | float], got: Mapping[str, str | int | float]) -> list[str]:
@@ -16,6 +17,27 @@ def differing(wanted: Mapping[str, str | int | float], got: Mapping[str, str | i
     return sorted(
         name for name in {*wanted, *got} if name not in got or name not in wanted or wanted[name] != got[name]
     )
+
+
+def contradicting(wanted: Mapping[str, str | int | float], got: Mapping[str, str | int | float]) -> list[str]:
+    """Names of which both say something, and not the same."""
+    return sorted(name for name in wanted.keys() & got.keys() if wanted[name] != got[name])
+
+
+def check_made_with(bases: Sequence[TangentBasis], f: FeatureMap) -> None:
+    """Raises unless bases are of a feature map; what one of the two does not say is not compared.
+
+    Raises:
+        MismatchError: Naming what differs.
+    """
+    for basis in bases:
+        names = contradicting(f.origin, basis.origin)
+        if names:
+            raise MismatchError(
+                wanted=f"bases of this feature map ({', '.join(f'{name} {f.origin[name]}' for name in names)})",
+                got=", ".join(f"{name} {basis.origin[name]}" for name in names),
+                hint="make them anew: local_basis(f, x)",
+            )
 
 
 def comparable(bases: Sequence[TangentBasis], *, at_least: int = 2, may_differ: Collection[str] = ()) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pullback.errors import OptionError, ShapeError
-from pullback.geometry.compare import comparable
+from pullback.geometry.compare import check_made_with, comparable
 from pullback.geometry.grassmann import geodesic_distance
 from pullback.geometry.tangent import TangentBasis
 from pullback.types import FeatureMap
@@ -77,7 +77,7 @@ def path_lengths(
 
     Raises:
         OptionError: If there are fewer than two points.
-        MismatchError, RankError, ShapeError: If the bases are not of one map and rank, one for each point.
+        MismatchError, RankError, ShapeError: If the bases are not of this map and of one rank, one for each point.
 
     Example:
         >>> from pullback.testing import LinearMap
@@ -91,6 +91,7 @@ def path_lengths(
         raise OptionError(wanted="a path of at least 2 points", got=str(len(points)), hint="give both ends")
     made = [bases(x) for x in points] if callable(bases) else list(bases)
     u = comparable(made)
+    check_made_with(made, f)
     if len(u) != len(points):
         raise ShapeError(
             wanted=f"a basis at each of {len(points)} points", got=str(len(u)), hint="or pass how to make one"

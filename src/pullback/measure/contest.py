@@ -127,7 +127,10 @@ class Result:
         figures["symmetry"] = float(symmetry(odd, self.effects.even).mean())
         figures["success"] = float(success(odd, passed).mean())
         figures["pass rate"] = float(self.effects.passed.mean())
-        figures["locality"] = float(self.effects.locality.mean())
+        for name in ("locality", "outside"):
+            if (values := getattr(self.effects, name)) is not None:
+                found = bootstrap(lambda values, drawn: float(values[:, drawn].mean()), values, seed=seed)
+                figures |= {name: found.value, f"{name} low": found.low, f"{name} high": found.high}
         figures["coverage"] = float(coverage(odd).mean())
         figures["disentanglement"], figures["completeness"] = dci(odd)
         figures["effect"] = float(self.effects.size.mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,6 +39,15 @@ class Reads(Protocol):
 
     def residual(self, x0: Tensor, /) -> Array:
         """How far each sample is from what the model was made for, `(B,)`."""
+        ...
+
+
+@runtime_checkable
+class ReadsPlaces(Reads, Protocol):
+    """Also knows where in the picture each of its numbers shows."""
+
+    def places(self, values: Array, /) -> NDArray[np.bool_]:
+        """Numbers as they were read, `(B, F)`, to the places of each, `(B, F, H, W)`."""
         ...
 
 
@@ -82,7 +91,9 @@ class Effects:
         even: ``(D(a) + D(-a)) / 2``, shape `(K, S, F)`.
         passed: Whether each edited picture passed the gate, shape `(K, S, 2)`.
         length: Length of the move in x, shape `(K,)`.
-        locality: Gini coefficient over places of the odd change of the clean sample, mean over samples, shape `(K,)`.
+        locality: Gini coefficient over places of the odd change of the clean sample, shape `(K, S)`.
+        outside: Share of that change outside the places where the factor shows that the direction changes most, shape
+            `(K, S)`; None where places are not known.
     """
 
     odd: Array
@@ -90,6 +101,7 @@ class Effects:
     passed: NDArray[np.bool_]
     length: Array
     locality: Array
+    outside: Array | None = None
 
     @property
     def size(self) -> Array:
@@ -98,7 +110,14 @@ class Effects:
 
 
 def effects(
-    walk: Walk, x: Tensor, v: Tensor, length: Array, *, gate: float | None, unedited: Array | None = None
+    walk: Walk,
+    x: Tensor,
+    v: Tensor,
+    length: Array,
+    *,
+    gate: float | None,
+    unedited: Array | None = None,
+    places: NDArray[np.bool_] | None = None,
 ) -> Effects:
     """Moves each sample by +-length along each direction and reads what changed.
 
@@ -109,6 +128,7 @@ def effects(
         length: Length of the move, shape `(K,)`.
         gate: Largest residual that passes; None skips the renderer and passes everything.
         unedited: What is read off the samples themselves, ``walk.unedited(x)``, where it is known: `(S, F)`.
+        places: Where each factor shows on each sample, where that is known: `(S, F, H, W)`.
 
     Returns:
         Odd and even parts; costs 2 K S ``num_steps`` calls for one picture each, S ``num_steps`` more if ``unedited``
@@ -131,19 +151,31 @@ def effects(
     before = walk.unedited(x) if unedited is None else unedited
     change = (after - before[:, None, None]).transpose(2, 1, 0, 3)  # (2, K, S, F)
     passed = np.ones(len(x0), dtype=bool) if gate is None else walk.residual(x0) <= gate
+    odd, sides = (change[0] - change[1]) / 2, x0.unflatten(0, (num_samples, num_directions, 2))
+    moved_by = (sides[:, :, 0] - sides[:, :, 1]).abs().transpose(0, 1).double().cpu().numpy()  # (K, S, C, H, W)
     return Effects(
-        odd=(change[0] - change[1]) / 2,
+        odd=odd,
         even=(change[0] + change[1]) / 2,
         passed=passed.reshape(num_samples, num_directions, 2).transpose(1, 0, 2),
         length=np.asarray(length, float),
-        locality=_locality(x0.unflatten(0, (num_samples, num_directions, 2))),
+        locality=np.array([[gini(one[None]) for one in each] for each in moved_by.sum(axis=2)]),
+        outside=None if places is None else _outside(moved_by**2, odd, places),
     )
 
 
-def _locality(x0: Tensor) -> Array:
-    """Of edited samples `(S, K, 2, C, H, W)`, plus first."""
-    odd = (x0[:, :, 0] - x0[:, :, 1]).abs().sum(2).double().cpu().numpy()  # (S, K, H, W)
-    return np.array([gini(odd[:, k]) for k in range(odd.shape[1])])
+def _outside(squares: Array, odd: Array, places: NDArray[np.bool_]) -> Array:
+    """Share of a change `(K, S, C, H, W)`, squared, outside the places of the factor that each direction changes most.
+
+    Args:
+        squares: The change.
+        odd: What the directions do to factors, `(K, S, F)`.
+        places: Of each factor on each sample, `(S, F, H, W)`.
+    """
+    most = np.square(odd).mean(axis=1).argmax(axis=1)  # (K,)
+    by_place = squares.sum(axis=2)  # (K, S, H, W)
+    inside = (by_place * places[:, most].swapaxes(0, 1)).sum(axis=(2, 3))
+    whole = by_place.sum(axis=(2, 3))
+    return np.where(whole > 0, 1 - inside / np.where(whole > 0, whole, 1.0), 0.0)
 
 
 def matched_length(

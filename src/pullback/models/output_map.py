@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from pullback.errors import OptionError, ShapeError
 from pullback.models.conditions import Condition
 from pullback.models.denoiser import Denoiser
 from pullback.models.feature_map import NetworkFeatureMap
-from pullback.models.layers import read_output
+from pullback.models.layers import pool_of, read_output
 from pullback.models.schedule import Time
 from pullback.models.scope import borrowed, contiguous_group_norms
 
@@ -87,6 +87,26 @@ class OutputMap(_OfNetwork):
     def origin(self) -> Mapping[str, str | int | float]:
         """As for the feature map at this t, with the output as layer."""
         return {**self._base.origin, "layer": self.kind, "pool": "none"}
+
+
+def map_of(den: Denoiser, origin: Mapping[str, Any], *, cond: Any = None) -> NetworkFeatureMap | OutputMap:
+    """Return the map on this model that an origin tells of, by its t, layer and pooling: of a layer, or to eps or x0.
+
+    >>> from pullback.models import toy_denoiser
+    >>> den = toy_denoiser()
+    >>> f = OutputMap(den, t=600, kind="x0")
+    >>> map_of(den, f.origin).origin == f.origin
+    True
+
+    Raises:
+        LayerError, OptionError: If the model has no such layer or t.
+    """
+    t, layer = origin["t"], origin.get("layer")
+    t = t if isinstance(t, float) else int(t)
+    if layer in get_args(Kind) and layer not in dict(den.network.named_modules()):
+        return OutputMap(den, t=t, kind=cast(Kind, layer), cond=cond)
+    pool = pool_of(str(origin.get("pool", "none")))
+    return den.feature_map(t=t, layer=None if layer is None else str(layer), pool=pool, cond=cond)
 
 
 class DecoderMap(_OfNetwork):

@@ -9,19 +9,23 @@ if TYPE_CHECKING:
     from pullback.portraits.derivatives import energy_shares, tangents
     from pullback.portraits.factors import FACTORS, NAMES, NUM_FACTORS, Factor, index, sample
     from pullback.portraits.oracle import Calibration, Oracle, calibrate, load_oracle
+    from pullback.portraits.regions import REGIONS, factor_masks, region_mask
     from pullback.portraits.renderer import render
 
 __all__ = [
     "FACTORS",
     "NAMES",
     "NUM_FACTORS",
+    "REGIONS",
     "Calibration",
     "Factor",
     "Oracle",
     "calibrate",
     "energy_shares",
+    "factor_masks",
     "index",
     "load_oracle",
+    "region_mask",
     "render",
     "sample",
     "tangents",
@@ -30,6 +34,7 @@ __all__ = [
 _HOMES = {
     "factors": ("FACTORS", "NAMES", "NUM_FACTORS", "Factor", "index", "sample"),
     "renderer": ("render",),
+    "regions": ("REGIONS", "factor_masks", "region_mask"),
     "derivatives": ("energy_shares", "tangents"),
     "oracle": ("Calibration", "Oracle", "calibrate", "load_oracle"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from pullback.analyses.context import Context
 from pullback.analyses.moves import frames_of, middle_time, quiet
+from pullback.analyses.parts import Part
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, dots, panels, sheet
 from pullback.analyses.reading import gate_of, reader_of, told
-from pullback.analyses.record import NOT_SHOWN, Outcome, Rows, Value, column, distinct, finding, interval
+from pullback.analyses.record import Outcome, Rows, Value, column, difference_text, distinct, interval
 from pullback.analyses.sizes import Size
 from pullback.directions.masked_maps import MaskedOutput
 from pullback.directions.masks import Mask, Rectangle, mask_at, outside_share
@@ -22,9 +23,8 @@ from pullback.directions.regional import NUM_OUTSIDE, cleared, regional_bases, r
 from pullback.edit import calibrate, masked_vectors
 from pullback.geometry import Plan
 from pullback.models.output_map import OutputMap
-from pullback.portraits.derivatives import tangents
-from pullback.portraits.factors import FACTORS, Z_LIMIT, index
-from pullback.portraits.judge import Judge
+from pullback.portraits.judge import Judge, drawable
+from pullback.portraits.regions import REGIONS, region_mask
 from pullback.types import FeatureMap
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ PAPER = (
     "no counterpart that is known to us. Edits of a region follow LOCO-Edit (arXiv 2409.02374), which is the rival "
     "here."
 )
-REGIONS: Mapping[str, tuple[str, ...]] = {
-    "eyes": ("eye open",),
-    "mouth": ("smile", "mouth open"),
-    "hair": ("hair tone", "hair length"),
-    "background": ("background red", "background yellow"),
-}
-"""Factors that live there."""
 RECTANGLES: Mapping[str, Rectangle] = {
     "eyes": Rectangle(0.36, 0.2, 0.54, 0.8),
     "mouth": Rectangle(0.6, 0.3, 0.8, 0.7),
@@ -60,8 +53,6 @@ RECTANGLES: Mapping[str, Rectangle] = {
 """For models whose regions are not known, and where a region cannot be seen."""
 METHODS = ("ours", "LOCO-Edit", "random in mask")
 LABELS = {"outside": "share outside", "success": "success"}
-VISIBLE = 0.05
-"""Change of a clean sample in [-1, 1] for a standard deviation of a factor, above which a place belongs to it."""
 INSIDE = 0.2
 """Root mean square, over the mask, of the change of the predicted clean sample in [-1, 1]: the most, of .1 to .35, that
 both methods reached in every region of two samples of another seed than the published one."""
@@ -85,62 +76,70 @@ def num_samples(size: Size) -> int:
 
 def run(context: Context) -> Outcome:
     """Both methods and the null on every region of every sample."""
-    size, reader, t_fraction = context.size, reader_of(context), middle_time(context.size)
+    parts = context.parts.each(
+        num_samples(context.size),
+        _samples(context),
+        together=1,
+        found=lambda num: context.count(3 * len(REGIONS) * num),
+    )
+    rows = [row for part in parts for row in part.rows]
+    alike = ", ".join(f"{column(rows, 'reached', method=name).mean():.0%} of {name}" for name in METHODS)
+    note = (
+        f"t/T = {middle_time(context.size):g}. {_paired(rows)} Moved as far as was meant: {alike}; no move is longer "
+        f"than {FARTHEST:g} of the latent. {told(context)}"
+    )
+    pictures = {name: picture for part in parts for name, picture in part.pictures.items()}
+    return Outcome(rows, (), pictures, len(parts), note)
+
+
+def _samples(context: Context) -> Callable[[Sequence[int]], list[Part]]:
+    """How the part of a sample is made, with what all samples share."""
+    reader, t_fraction = reader_of(context), middle_time(context.size)
     f = context.feature_map(t_fraction)
     x0_map = OutputMap(context.model, t=context.model.time(t_fraction=t_fraction), kind="x0")
-    x = context.latents(t_fraction, num_samples(size))
+    x = context.latents(t_fraction, num_samples(context.size))
     still = context.pictures(x, x0_map.t)
     masks, gate = regions_of(context.judge, still), gate_of(context, reader)
-    rows, pictures, is_alike = [], {}, []
-    for i, latent in enumerate(x):
+
+    def part(i: int) -> Part:
         regions, places = list(masks[i]), list(masks[i].values())
-        v = three_ways(f, x0_map, latent, places, generator=context.generator(i), plan=context.plan(f, x))
+        v = three_ways(f, x0_map, x[i], places, generator=context.generator(i), plan=context.plan(f, x))
         moved, reached = zip(
-            *(both_ways(context, x0_map, latent, *each) for each in zip(v, places, strict=True)), strict=True
+            *(both_ways(context, x0_map, x[i], *each) for each in zip(v, places, strict=True)), strict=True
         )
-        is_alike += reached
         moved = torch.stack(moved)  # (R, 3, 2, *x_shape)
         flat = context.pictures(moved.flatten(0, 2), x0_map.t)
         x0, seen = flat.reshape(moved.shape), reader.factors(flat).reshape(*moved.shape[:3], -1)
         passed, frames = (reader.residual(flat) <= gate).reshape(moved.shape[:3]), frames_of(context, x0)
         effect, change = (seen[:, :, 1] - seen[:, :, 0]) / 2, (x0[:, :, 1] - x0[:, :, 0]) / 2  # (R, 3, ...)
+        rows = []
         for r, (region, mask) in enumerate(zip(regions, places, strict=True)):
             outside = outside_share(change[r], mask)
             own = [reader.names.index(name) for name in REGIONS[region]] if context.judge is not None else None
             for k, method in enumerate(METHODS):
                 good = is_success(effect[r, k], own, bool(passed[r, k].all()), float(outside[k]))
                 row = {"sample": i, "region": region, "method": method, "outside": float(outside[k])}
-                rows.append(row | {"success": float(good), "passed": float(passed[r, k].mean())})
-        context.num_bases += 3 * len(regions)
-        context.progress(context.figure, min(context.num_bases, context.most_bases), context.most_bases)
-        if i < size.num_people:
-            unedited = frames_of(context, still[i : i + 1])[0]
-            pictures[f"sample-{i}"] = sheet([[unedited, *each[0], *each[1]] for each in frames])
-    alike = ", ".join(
-        f"{share:.0%} of {name}" for name, share in zip(METHODS, np.mean(is_alike, axis=0).tolist(), strict=True)
-    )
-    note = (
-        f"t/T = {t_fraction:g}. {_paired(rows)} Moved as far as was meant: {alike}; no move is longer than "
-        f"{FARTHEST:g} of the latent. {told(context)}"
-    )
-    return Outcome(rows, (), pictures, len(x), note)
+                row |= {"success": float(good), "passed": float(passed[r, k].mean())}
+                rows.append(row | {"reached": float(reached[r][k])})
+        context.count(3 * len(regions))
+        if i >= context.size.num_people:
+            return Part(rows)
+        unedited = frames_of(context, still[i : i + 1])[0]
+        return Part(rows, {f"sample-{i}": sheet([[unedited, *each[0], *each[1]] for each in frames])})
+
+    return lambda some: [part(i) for i in some]
 
 
 def regions_of(judge: Judge | None, x0: Tensor) -> list[dict[str, Mask]]:
     """The masks of each clean sample: where the renderer changes with the region's factors, else rectangles."""
     if judge is None:
         return [dict(RECTANGLES) for _ in x0]
-    z = np.clip(judge.factors(x0), -Z_LIMIT, Z_LIMIT)
-    for j, factor in enumerate(FACTORS):
-        if factor.kind == "switch":
-            z[:, j] = np.where(z[:, j] > 0, 1.0, -1.0)
-    size = np.abs(tangents(z, world=judge.world)).max(axis=2)  # (B, F, H, W)
-    return [{region: _seen(each, region) for region in REGIONS} for each in size]
-
-
-def _seen(size: NDArray[np.float32], region: str) -> Mask:
-    mask = size[[index(name) for name in REGIONS[region]]].max(axis=0) > VISIBLE
-    return torch.from_numpy(mask.astype(np.float32)) if mask.any() else RECTANGLES[region]
+    z = drawable(judge.factors(x0))
+    seen = {region: torch.from_numpy(region_mask(z, region, world=judge.world)) for region in REGIONS}
+    return [
+        {region: masks[i] if masks[i].any() else RECTANGLES[region] for region, masks in seen.items()}
+        for i in range(len(x0))
+    ]
 
 
 def three_ways(
@@ -215,11 +214,7 @@ def is_success(effect: NDArray[np.float64], own: list[int] | None, passed: bool,
 
 def _paired(rows: Rows) -> str:
     """Differences of the two methods over samples, regions averaged, in words."""
-    parts = []
-    for name in ("outside", "success"):
-        found = finding(name, gained(rows, name))
-        unsure = f" ({NOT_SHOWN})" * (found.verdict == NOT_SHOWN)
-        parts.append(f"{name} {found.effect:+.2f} [{found.low:+.2f}, {found.high:+.2f}]{unsure}")
+    parts = [difference_text(name, gained(rows, name)) for name in ("outside", "success")]
     return f"Ours less LOCO-Edit's, paired over samples: {', '.join(parts)}."
 
 

@@ -14,7 +14,7 @@ from pullback.analyses.context import Context
 from pullback.analyses.moves import edit_time, frames_of, quiet, unit_weights
 from pullback.analyses.plotting import COLOURS, NULL_STYLE, evenly, line_of_means, panels, sheet
 from pullback.analyses.reading import gate_of, reader_of
-from pullback.analyses.record import MIN_UNITS, Outcome, Rows, column, distinct, interval_or_range
+from pullback.analyses.record import Outcome, Rows, column, difference_text, distinct
 from pullback.analyses.sizes import Size
 from pullback.edit import calibrate
 from pullback.edit.scale import features
@@ -101,11 +101,8 @@ def note_of(rows: Rows) -> str:
         there = {
             way: np.array([column(rows, name, way=way, sample=i, scale=end)[0] for i in samples]) for way in WAYS[:2]
         }
-        less = there["shooting"] - there["fixed"]
-        mean, low, high = interval_or_range(less)
-        found.append(f"{words} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
-    brackets = "" if len(samples) >= MIN_UNITS else f" (n = {len(samples)}: the range, no interval)"
-    return f"At the end, shooting less fixed: {', '.join(found)}{brackets}."
+        found.append(difference_text(words, there["shooting"] - there["fixed"]))
+    return f"At the end, shooting less fixed: {', '.join(found)}."
 
 
 def _walks(context: Context, f: NetworkFeatureMap) -> Iterator[dict[str, Walk]]:
