@@ -423,4 +423,32 @@ MUTANTS = (
         "if is_by_columns(columns) and not len(lacking := _lacking(inner, matrix.dtype)):",
         "tests/geometry/test_linalg.py::test_law05_vectors_are_orthonormal_where_rows_of_j_are_zero",
     ),
+    Mutant(
+        "parts of another figure counted as one's own",
+        "analyses/parts.py",
+        'if content["key"] != self.key:',
+        'if content["key"] is None:',
+        "tests/analyses/test_parts.py::test_parts_of_another_key_do_not_count_and_without_a_folder_none_is_kept",
+    ),
+    Mutant(
+        "share inside told as the share outside",
+        "measure/effects.py",
+        "np.where(whole > 0, 1 - inside / ",
+        "np.where(whole > 0, inside / ",
+        "tests/measure/test_effects.py::test_what_falls_outside_the_places_of_the_factor_that_moves_most_is_counted",
+    ),
+    Mutant(
+        "bases of another timestep pass",
+        "geometry/compare.py",
+        "names = contradicting(f.origin, basis.origin)",
+        "names = ()",
+        "tests/test_belonging.py::test_a_path_is_measured_by_bases_of_its_map",
+    ),
+    Mutant(
+        "a region seen by a quarter of a deviation",
+        "portraits/regions.py",
+        "else (1.0, -1.0):",
+        "else (0.25, -0.25):",
+        "tests/portraits/test_regions.py::test_a_mask_is_where_a_whole_deviation_shows",
+    ),
 )
