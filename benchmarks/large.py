@@ -1,4 +1,4 @@
-"""What takes an hour on a CPU: the whole matrix as a witness, and an architecture of 256 px."""
+"""What takes hours on a CPU: the whole matrix as a witness, and an architecture of 256 px."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def celebahq_small_rows(*, rank: int = 10, size: int = 64, num: int = 8) -> list
         num: Latents at each of three timesteps.
     """
     cases = celebahq(size=size, num=num, t_fractions=(0.8, 0.5, 0.2))
-    table = f"{cases[0].name}, random weights, k = {rank}, {num} latents x 3 timesteps (rivals: 1 x 3), one at a time"
+    table = f"{cases[0].name}, random weights, k = {rank}, {num} latents x 3 timesteps (rivals: 1 x 3), float32 truth"
     solvers = {name: SOLVERS[name] for name in (OURS, PUBLISHED, MENDED)}
     solvers[f"published, until our residual or {CAP:,} products"] = published(until_residual=True, most=CAP)
     return accuracy_rows(cases, cases, rank=rank, solvers=solvers, progress=say, table=table)

@@ -217,9 +217,9 @@ def accuracy_rows(
 
     Args:
         cases: Float32 maps and latents.
-        exact: The same in float64, for the truth.
+        exact: The same for the truth: in float64, where that is affordable.
         rank: k.
-        solvers: By name; ours is the first, and the names of its ways begin alike.
+        solvers: By name, `OURS` among them; the names of all of our ways begin with "ours".
         progress: Told what is being measured.
         table: Name of the table.
         num_rivals: Latents of each case that the solvers of others see; they take minutes each.

@@ -17,6 +17,7 @@ from pullback.directions import (
     regional_directions,
     rotated,
 )
+from pullback.directions.origins import OVERRIDE_KEY
 from pullback.edit import edit, edit_in_window, inject, orthogonalised, record_edit, record_window, replay_edit
 from pullback.edit.recipe import EditOptions
 from pullback.edit.vectors import vectors_at
@@ -90,19 +91,29 @@ def test_directions_of_two_maps_are_not_mixed(early, late, combine):
 
 
 def test_the_outside_is_seen_by_a_map_of_the_same_model_and_t(den, early, x):
-    with pytest.raises(MismatchError, match=r"to the outside at t 600, as f is; got t 200"):
+    with pytest.raises(MismatchError, match=r"to the outside of the model and t of f \(t 600\); got t 200"):
         regional_directions(early, x[0], LOWER, rank=1, outside=OutputMap(den, t=200, kind="x0"))
     other = OutputMap(toy_denoiser(seed=1), t=600, kind="x0")
-    with pytest.raises(MismatchError, match="to the outside at weights"):
+    with pytest.raises(MismatchError, match=r"to the outside of the model and t of f \(weights"):
         regional_directions(early, x[0], LOWER, rank=1, outside=other)
 
 
-def test_a_window_takes_directions_of_its_first_t(den, early, late, x):
+def test_a_window_takes_a_direction_of_any_t_and_of_its_own_layer(den, late, x):
     (u,) = random_h(late, rank=1)
     how = {"f_at": lambda t: den.feature_map(t=t), "window": Window(0.7, 0.2), "num_steps": 3}
-    with pytest.raises(MismatchError, match=r"t 600.*got t 200"):
-        edit_in_window(den, x, 600, u, 0.1, **how)
-    assert edit_in_window(den, x, 600, u, 0.1, **how, allow_mismatch=True).shape == x.shape
+    assert edit_in_window(den, x, 600, u, 0.1, **how).shape == x.shape
+    elsewhere = dataclasses.replace(u, origin={**u.origin, "layer": "down_blocks.0"})
+    with pytest.raises(MismatchError, match=r"layer mid_block.*got layer down_blocks\.0"):
+        edit_in_window(den, x, 600, elsewhere, 0.1, **how)
+    assert edit_in_window(den, x, 600, elsewhere, 0.1, **how, allow_mismatch=True).shape == x.shape
+
+
+def test_what_was_loaded_in_spite_of_another_t_is_mixed_in_any_order(early, late, basis):
+    (u,), (w,) = random_h(early, rank=1), random_h(late, rank=1, generator=torch.Generator().manual_seed(1))
+    known = dataclasses.replace(u, origin={**u.origin, OVERRIDE_KEY: "t"})
+    assert len(rotated([known, w])) == len(rotated([w, known])) == 2
+    assert orthogonalised(known, [w]).vector.shape == orthogonalised(w, [known]).vector.shape
+    assert 0 <= agreement(known, [basis]) <= 1
 
 
 def test_h_is_changed_in_a_layer_and_not_in_an_output(den, x):

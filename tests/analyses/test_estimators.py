@@ -31,6 +31,8 @@ from pullback.measure.score import transfer
 from pullback.models import toy_denoiser
 from pullback.models.counting import counted
 
+SHARES = [np.full((3, 8), share) for share in (0.4, 0.2, 0.9)]
+"""Gini coefficient, share outside, that of an even change."""
 TINY = Size(3, 2, 2, 2, 1, 1, 2, (0.8, 0.4), 4, 2)
 
 
@@ -97,11 +99,12 @@ def test_one_direction_has_no_interval():
 def test_a_row_counts_distinct_factors_among_all_directions():
     """Three directions, each of one factor, the same on every sample."""
     odd = np.eye(3)[:, None].repeat(8, axis=1)
-    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), np.full((3, 8), 0.4), np.full((3, 8), 0.2))
+    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), *SHARES)
     found = row(Result("ours", effects), rank=3)
     assert (found["D@K"], found["purity"], found["transfer"]) == (3.0, 1.0, 1.0)
     assert (found["pass rate"], found["locality"], found["success"]) == (1.0, pytest.approx(0.4), 1.0)
     assert (found["outside low"], found["outside"], found["outside high"]) == pytest.approx((0.2, 0.2, 0.2))
+    assert found["outside null"] == pytest.approx(0.9)
 
 
 def test_the_pass_rate_has_an_interval_over_samples_and_not_over_directions():
@@ -112,7 +115,7 @@ def test_the_pass_rate_has_an_interval_over_samples_and_not_over_directions():
     by_direction = np.zeros((4, 8, 2), bool)
     by_direction[:2] = True
     spread, none = (
-        row(Result("ours", Effects(odd, 0 * odd, passed, np.ones(4), np.ones((4, 8)), np.ones((4, 8)))), rank=4)
+        row(Result("ours", Effects(odd, 0 * odd, passed, np.ones(4), *([np.ones((4, 8))] * 3))), rank=4)
         for passed in (by_sample, by_direction)
     )
     assert spread["pass rate"] == none["pass rate"] == 0.5
@@ -126,7 +129,7 @@ def test_the_pass_rate_has_an_interval_over_samples_and_not_over_directions():
 
 def test_a_row_tells_what_was_counted_and_the_note_what_that_is_of_ours():
     odd = np.eye(3)[:, None].repeat(8, axis=1)
-    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), np.full((3, 8), 0.4), np.full((3, 8), 0.2))
+    effects = Effects(odd, 0 * odd, np.ones((3, 8, 2), bool), np.ones(3), *SHARES)
     costs = {"ours": Cost(encoder_products=60, network_passes=10), "eps": Cost(network_products=20)}
     rows = [row(Result(name, effects, cost), rank=3) for name, cost in costs.items()]
     assert [each["work"] for each in rows] == [100, 80]

@@ -35,7 +35,7 @@ def test_paths_in_groups_are_the_paths_made_at_once(kind):
     at_once, asked = max(asked), []
     some = list(paths.paths(f, pairs, **options, batch=2))
     assert at_once == (5 if kind == "shooting" else 25)
-    assert max(asked) == (2 if kind == "shooting" else 4)
+    assert max(asked) == 2
     assert sum(asked) == 25
     for one, other in zip(whole, some, strict=True):
         assert torch.equal(one.points, other.points)
@@ -72,7 +72,7 @@ def run_with(model, figure, batch):
 @pytest.mark.parametrize(
     ("figure", "names", "most"),
     [
-        (paths, ("curvedness", "h", "x", "miss"), 3),  # one pair at a time, and a path has three points
+        (paths, ("curvedness", "h", "x", "miss"), 2),
         (times, ("distance", "matched_null"), 4),
         (shooting, ("response", "along"), 2),
     ],

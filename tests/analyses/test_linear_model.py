@@ -61,17 +61,16 @@ def test_time_changes_nothing_and_the_note_says_so_beside_chance(context):
     assert outcome.note.endswith("matched null 0.00.")
 
 
-def test_the_null_of_many_paths_is_drawn_from_some_of_their_points(context, monkeypatch):
-    """Two pairs of four paths of three points, rank 2: 24 rows a pair; the middle of each, never a shared end."""
+def test_the_null_of_many_paths_is_drawn_from_some_of_their_inner_points(context, monkeypatch):
+    """Two pairs of four paths of six segments, rank 2: 40 rows a pair, and the ends, which paths share, are no part."""
     module, seen = load_figure("paths"), []
     whole = module.matched_distances
+    longer = dataclasses.replace(context, size=dataclasses.replace(TINY, num_segments=6))
     monkeypatch.setattr(module, "matched_distances", lambda u, **rest: seen.append(len(u)) or whole(u, **rest))
-    run(context, "paths")
-    monkeypatch.setattr(module, "MOST_ROWS", 20)
-    run(context, "paths")
-    monkeypatch.setattr(module, "MOST_ROWS", 1)
-    run(context, "paths")
-    assert seen == [12, 12, 4, 4, 4, 4]
+    for most in (40, 20, 1):
+        monkeypatch.setattr(module, "MOST_ROWS", most)
+        run(longer, "paths")
+    assert seen == [20, 20, 8, 8, 4, 4]
 
 
 def test_the_claim_about_local_directions_is_answered_by_local_ones(context):

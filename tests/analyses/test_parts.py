@@ -6,7 +6,7 @@ import pytest
 
 import pullback
 from pullback.analyses import Size, analyze
-from pullback.analyses.catalogue import load_figure
+from pullback.analyses.catalogue import REVISIONS, load_figure
 from pullback.analyses.parts import Part, Parts
 from pullback.errors import FileFormatError
 from pullback.models import toy_denoiser
@@ -91,6 +91,7 @@ def test_a_killed_figure_goes_on_and_is_that_of_a_run_that_was_not(model, tmp_pa
             raise KeyboardInterrupt
         return whole(*args, **how)
 
+    monkeypatch.setattr(load_figure("paths"), "MOST_PAIRS", 4)
     analyze(model, tmp_path / "whole", size=SIZE, only=[figure])
     monkeypatch.setattr(module, step, killed)
     with pytest.raises(KeyboardInterrupt):
@@ -111,3 +112,23 @@ def test_a_killed_figure_goes_on_and_is_that_of_a_run_that_was_not(model, tmp_pa
         assert first[name] == second[name]
     assert len(first["pictures"]) == 1
     assert 0.9 < second["num_products"] / first["num_products"] < 1.5  # its plan was measured twice
+
+
+def test_parts_that_a_finished_figure_left_are_taken_away(model, tmp_path):
+    """A kill may come between the record of the figure and that."""
+    analyze(model, tmp_path, size=SIZE, only=["samples"])
+    (tmp_path / "samples.parts").mkdir()
+    (tmp_path / "samples.parts" / "part-0.json").write_text("{}")
+    analyze(model, tmp_path, size=SIZE, only=["samples"])
+    assert not (tmp_path / "samples.parts").exists()
+
+
+def test_a_table_whose_meaning_has_changed_since_is_made_again(model, tmp_path, monkeypatch):
+    analyze(model, tmp_path, size=SIZE, only=["samples"])
+    first = (tmp_path / "samples.csv").stat().st_mtime_ns
+    monkeypatch.setitem(REVISIONS, "samples", 2)
+    for is_again in (True, False):
+        analyze(model, tmp_path, size=SIZE, only=["samples"])
+        second = (tmp_path / "samples.csv").stat().st_mtime_ns
+        assert (second != first) is is_again
+        first = second

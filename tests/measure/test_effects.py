@@ -72,6 +72,7 @@ def test_what_falls_outside_the_places_of_the_factor_that_moves_most_is_counted(
     places[1, 0] = False  # on the second sample the first factor shows nowhere
     found = effects(linear_walk(first_three), x, v, np.ones(3), gate=None, places=places)
     assert found.outside == pytest.approx(np.array([[0, 1], [0, 0], [0.75, 0.75]]))
+    assert found.outside_of_even == pytest.approx(np.array([[7, 8], [7, 7], [7, 7]]) / 8)
     assert found.locality.shape == (3, 2)
     assert found.locality[:2] == pytest.approx(7 / 8)
     row = Result("ours", found).row((3,))
@@ -79,6 +80,11 @@ def test_what_falls_outside_the_places_of_the_factor_that_moves_most_is_counted(
     unknown = effects(linear_walk(first_three), x, v, np.ones(3), gate=None)
     assert unknown.outside is None
     assert "outside" not in Result("ours", unknown).row((3,))
+    assert row["outside of even"] == pytest.approx(43 / 48)
+    with pytest.raises(
+        ShapeError, match=r"places of shape \(S, F, H, W\) on 2 samples of \(2, 4\); got \(1, 3, 2, 4\)"
+    ):
+        effects(linear_walk(first_three), x, v, np.ones(3), gate=None, places=places[:1])
 
 
 def test_matched_length_reaches_the_wanted_effect():

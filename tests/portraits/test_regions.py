@@ -42,6 +42,9 @@ def test_a_switch_is_turned_over(z):
     shown = 2 * np.abs(render(other, size=SMALL) - render(z, size=SMALL)).max(axis=3) > 0.05
     assert np.array_equal(factor_masks(z, size=SMALL)[:, j], shown)
     assert np.array_equal(factor_masks(other, size=SMALL)[:, j], shown)
+    read = z.copy()
+    read[:, j] *= 0.1  # as the oracle reads it, between off and on
+    assert np.array_equal(region_mask(read, "glasses", size=SMALL) > 0, shown)
 
 
 def test_a_region_is_that_of_its_factors_and_an_unknown_one_is_refused(z):

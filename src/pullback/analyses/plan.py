@@ -74,8 +74,8 @@ def planned(
             f" about {bases.num_products:,} Jacobian products"
             f"{f', {num_ranked:,} of them of the rank rule' * bool(num_ranked)} {bases.text}",
             f"  memory    {bases.memory_text}",
-            f"  writes    {counted(len(names), 'CSV file')}, pictures and analysis.html to {out};"
-            f" bases in its bank, up to {size(bases.bank_bytes)}",
+            f"  writes    {counted(len(names), 'CSV file')}, pictures and analysis.html to {out}"
+            f"{f'; bases in its bank, up to {size(bases.bank_bytes)}' * bool(bases.bank_bytes)}",
         )
     )
     return Planned(bases, text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pullback
-from pullback.analyses.catalogue import chosen, load_figure, most_bases
+from pullback.analyses.catalogue import REVISIONS, chosen, load_figure, most_bases
 from pullback.analyses.context import Context
 from pullback.analyses.page import write_page
 from pullback.analyses.parts import Parts
@@ -89,12 +89,11 @@ def analyze(
     record |= {"plan": how.bases.record()} if how else {}
     for name in names:
         key = _key(context, name)
-        kept = record["figures"].get(name, {})
+        kept, parts = record["figures"].get(name, {}), Parts(out / f"{name}.parts", key)
         if kept.get("key") != key or not (out / f"{name}.csv").exists():
-            parts = Parts(out / f"{name}.parts", key)
             record["figures"][name] = _made(context, name, out, parts) | {"key": key}
             write_json(out / RECORD, record)
-            parts.clear()
+        parts.clear()
     return write_page(out)
 
 
@@ -153,6 +152,8 @@ def _made(context: Context, name: str, out: Path, parts: Parts) -> dict[str, Any
 def _key(context: Context, name: str) -> str:
     """All that determines a figure."""
     parts = [name, asdict(context.size), context.seed, context.model.digest, pullback.__version__]
+    if name in REVISIONS:
+        parts.append(REVISIONS[name])
     if name == "prompts":
         conditions = text_conditions(context.model, context.prompts)
         parts += [[cond.text, cond.digest()] for cond in conditions]

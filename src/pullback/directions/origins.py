@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from pullback.directions.types import Direction
-from pullback.errors import MismatchError, ShapeError
-from pullback.geometry.compare import contradicting
+from pullback.errors import ShapeError
+from pullback.geometry.compare import check_agreeing
 from pullback.types import ORIGIN_NAMES, Origin
 
 OVERRIDE_KEY = "used_in_spite_of"
@@ -26,14 +26,13 @@ def check_found_with(origins: Iterable[Origin], wanted: Origin, *, may_differ: C
         MismatchError: Naming what differs.
     """
     for origin in origins:
-        overridden = str(origin.get(OVERRIDE_KEY, "")).split(", ")
-        names = [name for name in contradicting(wanted, origin) if name not in overridden and name not in may_differ]
-        if names:
-            raise MismatchError(
-                wanted=f"directions of this feature map ({', '.join(f'{name} {wanted[name]}' for name in names)})",
-                got=", ".join(f"{name} {origin[name]}" for name in names),
-                hint="load what they were found with, or pass allow_mismatch=True to an edit",
-            )
+        check_agreeing(
+            [origin],
+            wanted,
+            what="directions of this feature map",
+            hint="load what they were found with; edits take allow_mismatch=True, elsewhere give them another origin",
+            may_differ={*may_differ, *_overridden(origin)},
+        )
 
 
 def check_together(directions: Sequence[Direction]) -> None:
@@ -52,5 +51,9 @@ def check_together(directions: Sequence[Direction]) -> None:
                 hint="take those of H and of X apart, and use one layer and pool",
             )
     wanted = {name: first.origin[name] for name in ORIGIN_NAMES if name in first.origin}
-    may_differ = ("layer", "pool") if first.space == "X" else ()
+    may_differ = {*_overridden(first.origin), *(("layer", "pool") if first.space == "X" else ())}
     check_found_with((each.origin for each in directions), wanted, may_differ=may_differ)
+
+
+def _overridden(origin: Origin) -> list[str]:
+    return str(origin.get(OVERRIDE_KEY, "")).split(", ")

@@ -12,8 +12,8 @@ from torch import Tensor
 from pullback.directions.masked_jacobian import MaskedJacobianAt, flat_masks
 from pullback.directions.masks import Mask, mask_at, mask_digest, outside_share
 from pullback.directions.types import Direction
-from pullback.errors import MismatchError, NoMemoryError, NumericalError, OptionError, ShapeError
-from pullback.geometry.compare import contradicting
+from pullback.errors import NoMemoryError, NumericalError, OptionError, ShapeError
+from pullback.geometry.compare import check_agreeing
 from pullback.geometry.cost import is_cheaper_whole
 from pullback.geometry.jacobian import JacobianAt
 from pullback.geometry.linalg import deflated, orthonormal_rows, row_svd
@@ -85,7 +85,13 @@ def regional_directions(
         True
     """
     if outside is not None:
-        _check_outside(f, outside)
+        check_agreeing(
+            [outside.origin],
+            f.origin,
+            what="a map to the outside of the model and t of f",
+            hint='OutputMap(den, t=f.t, kind="x0"), with the condition of f',
+            may_differ=("layer", "pool"),
+        )
     (basis,) = regional_bases(f, x[None], [mask], where=where, rank=rank, tol=tol, plan=plan, generator=generator)
     v, num_cleared = basis.v, 0
     if outside is not None and num_outside > 0:
@@ -96,17 +102,6 @@ def regional_directions(
         Direction(row.clone(), "X", origin, s=float(s), index=index)
         for index, (row, s) in enumerate(zip(v, basis.s, strict=True))
     ]
-
-
-def _check_outside(f: FeatureMap, outside: FeatureMap) -> None:
-    """Raises unless both are of one network at one t; layer and pooling are what they differ in."""
-    names = [name for name in contradicting(f.origin, outside.origin) if name not in ("layer", "pool")]
-    if names:
-        raise MismatchError(
-            wanted=f"a map to the outside at {', '.join(f'{name} {f.origin[name]}' for name in names)}, as f is",
-            got=", ".join(f"{name} {outside.origin[name]}" for name in names),
-            hint='OutputMap(den, t=f.t, kind="x0"), with the condition of f',
-        )
 
 
 def regional_bases(

@@ -19,9 +19,9 @@ from pullback.edit.replay import model_told
 from pullback.edit.scale import typical_distance
 from pullback.errors import MismatchError, OptionError, PullbackError
 from pullback.files import write_atomic
-from pullback.models import Denoiser, NetworkFeatureMap, denoise, invert
+from pullback.models import Denoiser, denoise, invert
 from pullback.models.ddim import FIXED_POINT_ITERATIONS
-from pullback.models.output_map import OutputMap
+from pullback.models.output_map import ModelMap
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -57,7 +57,7 @@ def edit_folder(
     direction: Direction,
     scale: Sequence[float],
     *,
-    f: NetworkFeatureMap | OutputMap,
+    f: ModelMap,
     options: EditOptions | None = None,
     mask: Mask | None = None,
     distance: float | None = None,
@@ -114,7 +114,7 @@ def _other_edit(
     den: Denoiser,
     direction: Direction,
     scale: Sequence[float],
-    f: NetworkFeatureMap | OutputMap,
+    f: ModelMap,
     options: EditOptions,
     mask: Mask | None,
     cond: Any,
@@ -147,7 +147,7 @@ def _one(
     target: Path,
     direction: Direction,
     scale: Sequence[float],
-    f: NetworkFeatureMap | OutputMap,
+    f: ModelMap,
     options: EditOptions,
     mask: Mask | None,
     distance: float,

@@ -9,14 +9,15 @@ from pullback.edit.composition import Composed, compose
 from pullback.edit.injection import Injected, inject, of_a_layer
 from pullback.edit.recipe import CompositionOptions, EditOptions, InjectionOptions, Recipe, WindowOptions
 from pullback.edit.steps import XGuidance
+from pullback.edit.vectors import check_origin
 from pullback.edit.window import Boost, Window, edit_in_window
 from pullback.errors import OptionError
-from pullback.models import Denoiser, NetworkFeatureMap
-from pullback.models.output_map import OutputMap, map_of
+from pullback.models import Denoiser
+from pullback.models.output_map import ModelMap, map_of
 from pullback.models.schedule import Time
 
 
-def frames_by(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, cond: Any = None) -> Tensor:
+def frames_by(den: Denoiser, recipe: Recipe, *, f: ModelMap, cond: Any = None) -> Tensor:
     """Return the clean samples of a recipe whose units are known, `(S, *x_shape)`.
 
     Raises:
@@ -31,9 +32,7 @@ def frames_by(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap
     return make_edit(den, recipe, f=f, cond=cond).x0
 
 
-def make_edit(
-    den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, distance: float | None = None, cond: Any = None
-) -> Edited:
+def make_edit(den: Denoiser, recipe: Recipe, *, f: ModelMap, distance: float | None = None, cond: Any = None) -> Edited:
     """Return what `edit` makes of a recipe; without a unit in it, it is calibrated by ``distance``."""
     options = recipe.options
     assert isinstance(options, EditOptions)
@@ -59,7 +58,7 @@ def make_edit(
     )
 
 
-def make_injection(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, cond: Any = None) -> Injected:
+def make_injection(den: Denoiser, recipe: Recipe, *, f: ModelMap, cond: Any = None) -> Injected:
     """Return what `inject` makes of a recipe."""
     options = recipe.options
     assert isinstance(options, InjectionOptions)
@@ -80,12 +79,14 @@ def make_injection(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | Outp
     )
 
 
-def make_window(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, cond: Any = None) -> Tensor:
+def make_window(den: Denoiser, recipe: Recipe, *, f: ModelMap, cond: Any = None) -> Tensor:
     """Return what `edit_in_window` makes of a recipe, `(S, *x_shape)`: all lengths side by side."""
     options, t = recipe.options, _t_of(f)
     assert isinstance(options, WindowOptions)
     if not recipe.scale:
         raise OptionError(wanted="at least one length of a step", got="none", hint="lengths=[0, 0.5] is a start")
+    if not options.allow_mismatch:
+        check_origin([recipe.directions[0].origin], f, t)
     return edit_in_window(
         den,
         recipe.x.expand(len(recipe.scale), *den.x_shape),
@@ -101,7 +102,7 @@ def make_window(den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputM
 
 
 def make_composition(
-    den: Denoiser, recipe: Recipe, *, f: NetworkFeatureMap | OutputMap, distance: float | None = None, cond: Any = None
+    den: Denoiser, recipe: Recipe, *, f: ModelMap, distance: float | None = None, cond: Any = None
 ) -> Composed:
     """Return what `compose` makes of a recipe, a batch of one; without units in it, they are calibrated."""
     options = recipe.options
@@ -122,6 +123,6 @@ def make_composition(
     )
 
 
-def _t_of(f: NetworkFeatureMap | OutputMap) -> Time:
+def _t_of(f: ModelMap) -> Time:
     assert f.t is not None  # the map of a denoiser has its t
     return f.t

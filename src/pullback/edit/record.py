@@ -29,7 +29,7 @@ from pullback.edit.scale import typical_distance
 from pullback.edit.window import Window
 from pullback.errors import ShapeError
 from pullback.models import Denoiser, NetworkFeatureMap
-from pullback.models.output_map import OutputMap
+from pullback.models.output_map import ModelMap
 
 
 def record_edit(
@@ -39,7 +39,7 @@ def record_edit(
     direction: Direction,
     scale: Sequence[float],
     *,
-    f: NetworkFeatureMap | OutputMap,
+    f: ModelMap,
     options: EditOptions | None = None,
     mask: Mask | None = None,
     unit: float | None = None,
@@ -150,7 +150,7 @@ def record_window(
     direction: Direction,
     lengths: Sequence[float],
     *,
-    f: NetworkFeatureMap | OutputMap,
+    f: ModelMap,
     window: Window,
     num_steps: int = 20,
     cond: Any = None,
@@ -190,7 +190,7 @@ def record_composition(
     directions: Sequence[Direction],
     scales: Sequence[Sequence[float]],
     *,
-    f: NetworkFeatureMap | OutputMap,
+    f: ModelMap,
     without: Sequence[Direction] = (),
     distance: float | None = None,
     num_steps: int = 20,
@@ -239,7 +239,7 @@ def _write(
     recipe: Recipe,
     x0: Tensor,
     *,
-    f: NetworkFeatureMap | OutputMap,
+    f: ModelMap,
     cond: Any,
     notes: Mapping[str, str] | None = None,
 ) -> None:

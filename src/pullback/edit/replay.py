@@ -10,10 +10,10 @@ from torch import Tensor
 from pullback.edit.making import frames_by
 from pullback.edit.recipe import recipe_of
 from pullback.edit.record_file import Way, digest_of_frame, read_record, refusal
-from pullback.errors import MismatchError, OptionError, PullbackError
+from pullback.errors import MismatchError, OptionError
 from pullback.geometry.compare import differing
-from pullback.models import Condition, Denoiser, NetworkFeatureMap
-from pullback.models.output_map import OutputMap, map_of
+from pullback.models import Condition, Denoiser
+from pullback.models.output_map import ModelMap, map_of
 from pullback.types import FeatureMap
 
 
@@ -79,24 +79,16 @@ def model_told(f: FeatureMap, cond: Any) -> dict[str, Any]:
     return {"origin": dict(f.origin), "guidance_scale": cond.guidance if isinstance(cond, Condition) else 1.0}
 
 
-def _map_of(record: Mapping[str, Any], den: Denoiser, cond: Any) -> NetworkFeatureMap | OutputMap:
+def _map_of(record: Mapping[str, Any], den: Denoiser, cond: Any) -> ModelMap:
     """Return the feature map of the record on this model.
 
     Raises:
         MismatchError: If it is another one.
     """
-    origin = record["origin"]
-    try:
-        f = map_of(den, origin, cond=cond)
-        told = model_told(f, cond)
-    except PullbackError as error:
-        raise MismatchError(
-            wanted=f"a model with layer {origin['layer']} at t = {origin['t']}",
-            got=str(error),
-            hint="replay on the model that the edit was made with",
-        ) from error
+    f = map_of(den, record["origin"], cond=cond)
+    told = model_told(f, cond)
     found = {**told["origin"], "guidance_scale": told["guidance_scale"]}
-    wanted = {**origin, "guidance_scale": record["guidance_scale"]}
+    wanted = {**record["origin"], "guidance_scale": record["guidance_scale"]}
     names = differing(wanted, found)
     if names:
         raise MismatchError(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pullback.edit.vectors import check_origin, vectors_at
+from pullback.directions.origins import check_found_with
+from pullback.edit.vectors import vectors_at
 from pullback.errors import OptionError
 from pullback.models import Denoiser
 from pullback.models.ddim import posterior_std
@@ -123,7 +124,7 @@ def edit_in_window(
         window: Where to edit.
         num_steps: Steps of the walk.
         cond: Condition.
-        allow_mismatch: Whether a direction of another model, layer, t, pool or condition may be used.
+        allow_mismatch: Whether a direction of another model, layer, pool or condition may be used.
 
     >>> from pullback.directions import random_h
     >>> from pullback.models import toy_denoiser
@@ -135,12 +136,12 @@ def edit_in_window(
 
     Raises:
         ShapeError, NumericalError: If x is no finite batch, or the direction does not fit or vanishes.
-        MismatchError: If the direction is not of the map at t.
+        MismatchError: If the direction is of another model, layer, pool or condition.
         OptionError: If no step of the walk lies in the window.
     """
     x = den.check_finite(x)
-    if not allow_mismatch:
-        check_origin([direction.origin], f_at(t), t)
+    if not allow_mismatch:  # of which t it is does not matter, since it is used at several
+        check_found_with([direction.origin], f_at(t).origin, may_differ=("t",))
     steps = den.schedule.steps(t, num_steps)
     if not any(window.holds(den.schedule.fraction(here)) for here, _ in steps):
         raise OptionError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from pullback.errors import MismatchError, OptionError, RankError, ShapeError
 from pullback.geometry.tangent import TangentBasis
-from pullback.types import FeatureMap
+from pullback.types import FeatureMap, Origin
 
 
 def differing(wanted: Mapping[str, str | int | float], got: Mapping[str, str | int | float]) -> list[str]:
@@ -19,25 +19,40 @@ def differing(wanted: Mapping[str, str | int | float], got: Mapping[str, str | i
     )
 
 
-def contradicting(wanted: Mapping[str, str | int | float], got: Mapping[str, str | int | float]) -> list[str]:
-    """Names of which both say something, and not the same."""
-    return sorted(name for name in wanted.keys() & got.keys() if wanted[name] != got[name])
+def check_agreeing(
+    origins: Iterable[Origin], wanted: Origin, *, what: str, hint: str, may_differ: Collection[str] = ()
+) -> None:
+    """Raises unless nothing that origins say contradicts another; what one of the two does not say is not compared.
 
-
-def check_made_with(bases: Sequence[TangentBasis], f: FeatureMap) -> None:
-    """Raises unless bases are of a feature map; what one of the two does not say is not compared.
+    Args:
+        origins: Of what is to be used.
+        wanted: That of the map it is to be used with.
+        what: What it is, for the message.
+        hint: What to do.
+        may_differ: Names that do not matter here.
 
     Raises:
         MismatchError: Naming what differs.
     """
-    for basis in bases:
-        names = contradicting(f.origin, basis.origin)
+    for origin in origins:
+        both = (wanted.keys() & origin.keys()).difference(may_differ)
+        names = sorted(name for name in both if wanted[name] != origin[name])
         if names:
             raise MismatchError(
-                wanted=f"bases of this feature map ({', '.join(f'{name} {f.origin[name]}' for name in names)})",
-                got=", ".join(f"{name} {basis.origin[name]}" for name in names),
-                hint="make them anew: local_basis(f, x)",
+                wanted=f"{what} ({', '.join(f'{name} {wanted[name]}' for name in names)})",
+                got=", ".join(f"{name} {origin[name]}" for name in names),
+                hint=hint,
             )
+
+
+def check_made_with(bases: Sequence[TangentBasis], f: FeatureMap) -> None:
+    """Raises unless bases are of a feature map.
+
+    Raises:
+        MismatchError: Naming what differs.
+    """
+    origins = (basis.origin for basis in bases)
+    check_agreeing(origins, f.origin, what="bases of this feature map", hint="make them anew: local_basis(f, x)")
 
 
 def comparable(bases: Sequence[TangentBasis], *, at_least: int = 2, may_differ: Collection[str] = ()) -> Tensor:

@@ -131,6 +131,8 @@ class Result:
             if (values := getattr(self.effects, name)) is not None:
                 found = bootstrap(lambda values, drawn: float(values[:, drawn].mean()), values, seed=seed)
                 figures |= {name: found.value, f"{name} low": found.low, f"{name} high": found.high}
+        if self.effects.outside_of_even is not None:
+            figures["outside of even"] = float(self.effects.outside_of_even.mean())
         figures["coverage"] = float(coverage(odd).mean())
         figures["disentanglement"], figures["completeness"] = dci(odd)
         figures["effect"] = float(self.effects.size.mean())

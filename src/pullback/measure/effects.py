@@ -94,6 +94,7 @@ class Effects:
         locality: Gini coefficient over places of the odd change of the clean sample, shape `(K, S)`.
         outside: Share of that change outside the places where the factor shows that the direction changes most, shape
             `(K, S)`; None where places are not known.
+        outside_of_even: The same of a change that is alike everywhere: the share of the picture outside those places.
     """
 
     odd: Array
@@ -102,6 +103,7 @@ class Effects:
     length: Array
     locality: Array
     outside: Array | None = None
+    outside_of_even: Array | None = None
 
     @property
     def size(self) -> Array:
@@ -137,6 +139,12 @@ def effects(
     Raises:
         ShapeError: If directions do not belong to the samples.
     """
+    if places is not None and (len(places) != len(x) or places.shape[2:] != x.shape[2:]):
+        raise ShapeError(
+            wanted=f"places of shape (S, F, H, W) on {len(x)} samples of {tuple(x.shape[2:])}",
+            got=str(places.shape),
+            hint="read them off the same samples",
+        )
     if v.shape[0] != len(x) or v.shape[2:] != x.shape[1:] or len(length) != v.shape[1]:
         raise ShapeError(
             wanted="v of shape (S, K, *x_shape) with one length a direction",
@@ -152,30 +160,33 @@ def effects(
     change = (after - before[:, None, None]).transpose(2, 1, 0, 3)  # (2, K, S, F)
     passed = np.ones(len(x0), dtype=bool) if gate is None else walk.residual(x0) <= gate
     odd, sides = (change[0] - change[1]) / 2, x0.unflatten(0, (num_samples, num_directions, 2))
-    moved_by = (sides[:, :, 0] - sides[:, :, 1]).abs().transpose(0, 1).double().cpu().numpy()  # (K, S, C, H, W)
+    moved_by = (sides[:, :, 0] - sides[:, :, 1]).double()  # (S, K, C, H, W)
+    by_place, squares = (each.sum(2).transpose(0, 1).cpu().numpy() for each in (moved_by.abs(), moved_by.square()))
+    outside, even = (None, None) if places is None else _outside(squares, odd, places)
     return Effects(
         odd=odd,
         even=(change[0] + change[1]) / 2,
         passed=passed.reshape(num_samples, num_directions, 2).transpose(1, 0, 2),
         length=np.asarray(length, float),
-        locality=np.array([[gini(one[None]) for one in each] for each in moved_by.sum(axis=2)]),
-        outside=None if places is None else _outside(moved_by**2, odd, places),
+        locality=np.array([[gini(one[None]) for one in each] for each in by_place]),
+        outside=outside,
+        outside_of_even=even,
     )
 
 
-def _outside(squares: Array, odd: Array, places: NDArray[np.bool_]) -> Array:
-    """Share of a change `(K, S, C, H, W)`, squared, outside the places of the factor that each direction changes most.
+def _outside(squares: Array, odd: Array, places: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Share of a change outside the places of the factor that each direction changes most; that of an even change.
 
     Args:
-        squares: The change.
+        squares: The change, squared, `(K, S, H, W)`.
         odd: What the directions do to factors, `(K, S, F)`.
         places: Of each factor on each sample, `(S, F, H, W)`.
     """
     most = np.square(odd).mean(axis=1).argmax(axis=1)  # (K,)
-    by_place = squares.sum(axis=2)  # (K, S, H, W)
-    inside = (by_place * places[:, most].swapaxes(0, 1)).sum(axis=(2, 3))
-    whole = by_place.sum(axis=(2, 3))
-    return np.where(whole > 0, 1 - inside / np.where(whole > 0, whole, 1.0), 0.0)
+    inside = places[:, most].swapaxes(0, 1)  # (K, S, H, W)
+    whole = squares.sum(axis=(2, 3))
+    share = 1 - (squares * inside).sum(axis=(2, 3)) / np.where(whole > 0, whole, 1.0)
+    return np.where(whole > 0, share, 0.0), 1 - inside.mean(axis=(2, 3))
 
 
 def matched_length(

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from pullback.errors import OptionError, ShapeError
+from pullback.errors import MismatchError, OptionError, PullbackError, ShapeError
 from pullback.models.conditions import Condition
 from pullback.models.denoiser import Denoiser
 from pullback.models.feature_map import NetworkFeatureMap
@@ -89,7 +89,11 @@ class OutputMap(_OfNetwork):
         return {**self._base.origin, "layer": self.kind, "pool": "none"}
 
 
-def map_of(den: Denoiser, origin: Mapping[str, Any], *, cond: Any = None) -> NetworkFeatureMap | OutputMap:
+ModelMap = NetworkFeatureMap | OutputMap
+"""A map that directions are found with and applied by: of a layer, or to eps or x0."""
+
+
+def map_of(den: Denoiser, origin: Mapping[str, Any], *, cond: Any = None) -> ModelMap:
     """Return the map on this model that an origin tells of, by its t, layer and pooling: of a layer, or to eps or x0.
 
     >>> from pullback.models import toy_denoiser
@@ -99,14 +103,20 @@ def map_of(den: Denoiser, origin: Mapping[str, Any], *, cond: Any = None) -> Net
     True
 
     Raises:
-        LayerError, OptionError: If the model has no such layer or t.
+        MismatchError: If the model has no such layer or t.
+        KeyError, ValueError, TypeError: If the origin says no t, or one that is no number.
     """
     t, layer = origin["t"], origin.get("layer")
     t = t if isinstance(t, float) else int(t)
-    if layer in get_args(Kind) and layer not in dict(den.network.named_modules()):
-        return OutputMap(den, t=t, kind=cast(Kind, layer), cond=cond)
-    pool = pool_of(str(origin.get("pool", "none")))
-    return den.feature_map(t=t, layer=None if layer is None else str(layer), pool=pool, cond=cond)
+    try:
+        if layer in get_args(Kind) and layer not in dict(den.network.named_modules()):
+            return OutputMap(den, t=t, kind=cast(Kind, layer), cond=cond)
+        pool = pool_of(str(origin.get("pool", "none")))
+        return den.feature_map(t=t, layer=None if layer is None else str(layer), pool=pool, cond=cond)
+    except PullbackError as error:
+        raise MismatchError(
+            wanted=f"a model with layer {layer} at t = {t}", got=str(error), hint="use the model that it was made with"
+        ) from error
 
 
 class DecoderMap(_OfNetwork):

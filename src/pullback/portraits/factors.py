@@ -119,6 +119,20 @@ def sample(num: int, *, seed: int, world: World = "easy") -> Array:
     return np.clip(z, -Z_LIMIT, Z_LIMIT)
 
 
+def drawable(z: Array) -> Array:
+    """Returns factors as a portrait can have them, whatever was read: within its range, switches off or on.
+
+    Example:
+        >>> drawable(np.full((1, NUM_FACTORS), 0.1))[0, index("glasses")].tolist()
+        1.0
+    """
+    z = np.clip(np.asarray(z, float), -Z_LIMIT, Z_LIMIT)
+    for j, factor in enumerate(FACTORS):
+        if factor.kind == "switch":
+            z[:, j] = np.where(z[:, j] > 0, 1.0, -1.0)
+    return z
+
+
 def held(z: Array, names: Sequence[str]) -> Array:
     """Returns portraits in which the named factors no longer vary: in the middle of their range, switches off.
 

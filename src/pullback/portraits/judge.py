@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pullback.portraits.factors import FACTORS, NAMES, Z_LIMIT, Array, World, sample
+from pullback.portraits.factors import NAMES, Array, World, drawable, sample
 from pullback.portraits.oracle import Calibration, Oracle, calibrate, load_oracle, read_factors, to_clean
 from pullback.portraits.regions import factor_masks
 from pullback.portraits.renderer import render
@@ -41,21 +41,12 @@ class Judge:
 
     def places(self, z: Array) -> NDArray[np.bool_]:
         """Returns where each factor shows in portraits whose factors were read as z `(B, 16)`: `(B, 16, 64, 64)`."""
-        return factor_masks(drawable(z), world=self.world)
+        return factor_masks(z, world=self.world)
 
     def residual(self, x0: Tensor) -> Array:
         """Returns q = root mean square of ``x0 - render(o(x0))``, pictures in [-1, 1]; shape `(B,)`."""
         x0 = x0.float().cpu().clamp(-1, 1)
         return (x0 - self.redraw(x0)).square().mean(dim=(1, 2, 3)).sqrt().double().numpy()
-
-
-def drawable(z: Array) -> Array:
-    """Returns factors as a portrait can have them, whatever was read: within its range, switches off or on."""
-    z = np.clip(z, -Z_LIMIT, Z_LIMIT)
-    for j, factor in enumerate(FACTORS):
-        if factor.kind == "switch":
-            z[:, j] = np.where(z[:, j] > 0, 1.0, -1.0)
-    return z
 
 
 def load_judge(*, world: World = "easy") -> Judge:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pullback.errors import OptionError
-from pullback.portraits.factors import FACTORS, NAMES, Array, World
+from pullback.portraits.factors import FACTORS, NAMES, Array, World, drawable, index
 from pullback.portraits.renderer import render
 
 REGIONS: Mapping[str, tuple[str, ...]] = {
@@ -22,32 +22,38 @@ VISIBLE = 0.05
 """Change of a clean sample in [-1, 1] that counts as seen."""
 
 
-def factor_masks(z: Array, *, size: int = 64, world: World = "easy") -> NDArray[np.bool_]:
-    """Where each factor shows: ``|render(z + dz_j) - render(z)| > eps`` for dz_j of one deviation, up or down.
+def factor_masks(z: Array, *, names: Sequence[str] = NAMES, size: int = 64, world: World = "easy") -> NDArray[np.bool_]:
+    """Where factors show: ``|render(z + dz_j) - render(z)| > eps`` for dz_j of one deviation, up or down.
 
     A switch is turned over. Whatever a whole deviation reaches counts, such as where an edge comes to lie.
 
     Args:
-        z: Factors in standard units, shape `(N, 16)`.
+        z: Factors in standard units, shape `(N, 16)`: of `sample`, or as `load_judge` reads them off pictures.
+        names: Which factors.
         size: Pixels.
         world: Which world.
 
     Returns:
-        Shape `(N, 16, size, size)`.
+        Shape `(N, len(names), size, size)`.
+
+    Raises:
+        ShapeError: If ``z`` does not have 16 columns.
 
     Example:
         >>> from pullback.portraits import sample
         >>> factor_masks(sample(1, seed=0), size=8).shape
         (1, 16, 8, 8)
     """
+    z = drawable(z)
     base = render(z, size=size, world=world)
-    masks = np.zeros((len(z), len(FACTORS), size, size), dtype=np.bool_)
-    for j, factor in enumerate(FACTORS):
-        for step in (-2 * z[:, j],) if factor.kind == "switch" else (1.0, -1.0):
+    masks = np.zeros((len(z), len(names), size, size), dtype=np.bool_)
+    for i, name in enumerate(names):
+        j = index(name)
+        for step in (-2 * z[:, j],) if FACTORS[j].kind == "switch" else (1.0, -1.0):
             moved = z.copy()
             moved[:, j] += step
             change = 2 * np.abs(render(moved, size=size, world=world) - base).max(axis=-1)  # of [-1, 1]
-            masks[:, j] |= change > VISIBLE
+            masks[:, i] |= change > VISIBLE
     return masks
 
 
@@ -55,7 +61,7 @@ def region_mask(z: Array, region: str, *, size: int = 64, world: World = "easy")
     """The mask of a region, or of one factor, for directions and edits of it: 1 where one of its factors shows.
 
     Args:
-        z: Factors in standard units, shape `(N, 16)`: of `sample`, or as `load_judge` reads them off pictures.
+        z: Factors in standard units, as for `factor_masks`.
         region: One of `REGIONS`, or the name of a factor.
         size: Pixels.
         world: Which world.
@@ -65,6 +71,7 @@ def region_mask(z: Array, region: str, *, size: int = 64, world: World = "easy")
 
     Raises:
         OptionError: If there is no such region or factor.
+        ShapeError: If ``z`` does not have 16 columns.
 
     Example:
         >>> from pullback.portraits import sample
@@ -79,5 +86,5 @@ def region_mask(z: Array, region: str, *, size: int = 64, world: World = "easy")
             got=repr(region),
             hint="any other place is a Rectangle, an array or a function of row and column",
         )
-    masks = factor_masks(z, size=size, world=world)
-    return np.any(masks[:, [NAMES.index(name) for name in names]], axis=1, keepdims=False).astype(np.float32)
+    masks = factor_masks(z, names=names, size=size, world=world)
+    return np.any(masks, axis=1, keepdims=False).astype(np.float32)  # keepdims tells the type checker of an array

@@ -33,8 +33,8 @@ CAPTION = (
     "D@K: distinct factors found, beside the 99 % of its null (ticks). "
     "Purity: the largest share of an effect that is one factor. Transfer: how alike the effects are over samples. "
     "Outside: share of the change of the picture outside the places where the factor shows that the direction changes "
-    "most. Rotated is the matched control of ours: its own span, "
-    "drawn at random. "
+    "most, beside that of a change that is alike everywhere (ticks). Rotated is the matched control of ours: its own "
+    "span, drawn at random. "
     "Random network: ours with random weights. Supervised: the ceiling, which is told the factors. "
     "Work: what finding the directions took, as counted, in passes of the encoder. Intervals are over samples."
 )
@@ -50,16 +50,16 @@ NUM_STEPS = 4
 def num_bases(size: Size) -> int:
     """Those of the global directions, of the same on random weights, pooled, and of whole-network Jacobians.
 
-    At its cheapest, a basis of these is twice as much work as one of ours, with its products counted as several.
+    Of these at most as many as of ours, and one more that tells what it costs.
     """
     num_whole = len([name for name in methods_of(size, knows_factors=True) if name in WHOLE])
-    return 3 * size.num_samples + size.num_held_out + num_whole * (1 + size.num_samples // 2)
+    return 3 * size.num_samples + size.num_held_out + num_whole * (1 + size.num_samples)
 
 
 def methods_of(size: Size, *, knows_factors: bool) -> tuple[str, ...]:
     """Those of `METHODS` that can be made: the ceiling needs factors, and whole-network rivals two samples.
 
-    For as much work as ours took they may have one of theirs for four of ours.
+    A product of theirs counts as four, so that it takes about eight samples of ours to pay for two of theirs.
 
     Example:
         >>> from pullback.analyses.sizes import SIZES
@@ -156,7 +156,7 @@ def row(result: Result, *, rank: int) -> dict[str, str | float]:
     found: dict[str, str | float] = {"method": result.method, "directions": figures["directions"]}
     for name, source in names.items():
         found |= {f"{name}{end}": figures[f"{source}{end}"] for end in ("", " low", " high")}
-    found["D@K null"] = figures[f"D@{rank} null 99 %"]
+    found |= {"D@K null": figures[f"D@{rank} null 99 %"], "outside null": figures["outside of even"]}
     alone = ("success", "pass rate", "symmetry", "effect", "length")
     found |= {name: figures[name] for name in alone}
     found |= passed_ends(result.effects.passed)
@@ -188,8 +188,8 @@ def draw(rows: Rows) -> Figure:
             # a percentile interval may miss its own value
             span = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
             axis.errorbar([value], [place], xerr=span, fmt="o", color=colour, markersize=4)
-            if name == "D@K":
-                axis.plot([float(each["D@K null"])] * 2, [place - 0.35, place + 0.35], color=SOFT, linewidth=1.2)
+            if f"{name} null" in each:
+                axis.plot([float(each[f"{name} null"])] * 2, [place - 0.35, place + 0.35], color=SOFT, linewidth=1.2)
         axis.axvline(float(column(rows, name, method="rotated")[0]), **NULL_STYLE)
         axis.set_yticks(range(len(rows)), methods if axis is axes[0] else [""] * len(rows), fontsize=7)
         axis.set(xlabel=name, ylim=(len(rows) - 0.5, -0.5))

@@ -42,8 +42,11 @@ PAPER = (
     "than shooting."
 )
 KINDS: tuple[PathKind, ...] = get_args(PathKind)
+MOST_PAIRS = 16
+"""Pairs that are made together: what a kill loses. Shots of one pair alone would leave a GPU idle."""
 MOST_ROWS = 400
-"""Directions that a pair's null is drawn from: those of every n-th point of its paths, so that they fit into memory."""
+"""Directions that a pair's null is drawn from: those of every n-th inner point of its paths, so that they fit into
+memory. Ends are of all four paths."""
 
 
 class Path(NamedTuple):
@@ -68,7 +71,7 @@ def run(context: Context) -> Outcome:
     parts = context.parts.each(
         size.num_pairs,
         partial(_parts, context, f, latents),
-        together=context.batch // 2,
+        together=min(context.batch, MOST_PAIRS),
         found=lambda num: context.count(num * _num_points(size)),
     )
     rows = [row for part in parts for row in part.rows]
@@ -94,7 +97,8 @@ def _num_points(size: Size) -> int:
 def _parts(context: Context, f: NetworkFeatureMap, latents: Tensor, some: Sequence[int]) -> list[Part]:
     """The four paths of some pairs, out of all ends `(P, 2, *x_shape)`."""
     size = context.size
-    every = min(math.ceil(_num_points(size) * size.rank / MOST_ROWS), size.num_segments + 1)
+    num_inner = size.num_segments - 1
+    every = min(math.ceil(len(KINDS) * num_inner * size.rank / MOST_ROWS), num_inner)
     rows, points, spans = ({pair: [] for pair in some} for _ in range(3))
     for kind in KINDS:
         made = paths(
@@ -104,7 +108,7 @@ def _parts(context: Context, f: NetworkFeatureMap, latents: Tensor, some: Sequen
         for pair, found in zip(some, made, strict=True):
             rows[pair] += _rows(pair, kind, found.lengths)
             points[pair].append(found.points)
-            spans[pair] += [basis.u.to("cpu", copy=True) for basis in found.bases[every // 2 :: every]]
+            spans[pair] += [basis.u.to("cpu", copy=True) for basis in found.bases[1:-1][every // 2 :: every]]
     parts = []
     for pair in some:
         drawn_from = torch.stack(spans[pair]).to(f.device)
@@ -125,7 +129,7 @@ def paths(
         kind: Of the path.
         num_segments: Of each.
         bases_at: Makes bases.
-        batch: Latents whose bases are computed together. Those of about two batches are held at a time; of ``batch``
+        batch: Latents whose bases are computed together. Those of a path and a batch are held at a time; of ``batch``
             shots, all points on the CPU, since shots are made in step.
     """
     made = partial(_shots, f) if kind == "shooting" else partial(_lines, f, kind)
@@ -148,7 +152,7 @@ def _lines(
     """Whole batches of points are taken from one path after the other; a path is complete within one or between two."""
     points = [path_between(f, a, b, kind=kind, num_segments=num_segments) for a, b in pairs]
     num, bases, done = num_segments + 1, [], 0
-    for part in torch.cat(points).split(2 * batch):  # twice: some of them are in the bank, and leave room
+    for part in torch.cat(points).split(batch):
         bases += bases_at(part)
         while len(bases) >= num:
             yield points[done], bases[:num]
