@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from benchmarks.record import Record, Row, compared, medians, say
 
 RANKS = (10, 50)
-LARGE = ("exact", "celebahq-64px", "celebahq-256px")
+LARGE = ("exact", "celebahq-64px", "celebahq-64px-wide", "celebahq-256px")
 OFTEN = ("memory", "discover", "edit", "batching", "growth", "planner", "engines", "algebra", "compiled")
 NUM_RUNS = 3
 """Of parts whose times differ from run to run; others have medians of their own, count products, or take an hour."""
@@ -34,7 +34,7 @@ def run(
         out: JSON file; a run into an existing one replaces the tables it measures.
         only: Parts to run: accuracy10, accuracy50, memory, discover, edit, batching, growth, planner, engines, algebra,
             ideas, starts, pooled, compiled, gpu-256px, gpu-portraits, gpu-batches, gpu-replayed; exact,
-            celebahq-64px and celebahq-256px when named, or with --large.
+            celebahq-64px, celebahq-64px-wide and celebahq-256px when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
         runs: Runs of each part, of which the tables have medians and ranges: 3 by default of parts whose times differ.
         large: Also what takes hours on a CPU: the dense confirmation, and the 256-px architecture.
@@ -109,6 +109,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         **gpu.gpu_parts(),
         "exact": large.dense_rows,
         "celebahq-64px": partial(large.celebahq_small_rows, num=num),
+        "celebahq-64px-wide": large.celebahq_wide_rows,
         "celebahq-256px": large.celebahq_rows,
     }
 
