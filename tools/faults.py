@@ -433,15 +433,15 @@ MUTANTS = (
     Mutant(
         "share inside told as the share outside",
         "measure/effects.py",
-        "np.where(whole > 0, 1 - inside / ",
-        "np.where(whole > 0, inside / ",
+        "share = 1 - (squares * inside)",
+        "share = (squares * inside)",
         "tests/measure/test_effects.py::test_what_falls_outside_the_places_of_the_factor_that_moves_most_is_counted",
     ),
     Mutant(
         "bases of another timestep pass",
         "geometry/compare.py",
-        "names = contradicting(f.origin, basis.origin)",
-        "names = ()",
+        "names = sorted(name for name in both if wanted[name] != origin[name])",
+        "names = []",
         "tests/test_belonging.py::test_a_path_is_measured_by_bases_of_its_map",
     ),
     Mutant(
