@@ -90,7 +90,7 @@ def _tested(found: Finding) -> str:
 def _untested(claim: Claim) -> str:
     need = f"; it needs {NEEDS[claim.figure]}" if claim.figure in NEEDS else ""
     verdict = f"not tested: the figure {claim.figure} was not made{need}"
-    return _claim_row(claim, ("",) * 3, kind="open", verdict=verdict)
+    return _claim_row(claim, ("–",) * 3, kind="open", verdict=verdict)
 
 
 def _claim_row(claim: Claim, numbers: tuple[str, ...], *, kind: str, verdict: str) -> str:
