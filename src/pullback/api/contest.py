@@ -163,9 +163,8 @@ class _Arena:
         """Another estimator on as many samples as the work of ours allows, at least two and at most as many as ours."""
         latents, name = self.found.latents, method.replace(" ", "_")
         num = len(latents)
-        if (
-            method in WHOLE
-        ):  # what one sample costs depends on the spectrum, and is found out on one, which is not counted
+        if method in WHOLE:
+            # what one sample costs depends on the spectrum: it is found out on one, which is not counted
             one = estimate(name, self._task(latents[0])).cost + Cost(network_passes=self.num_walked)
             own, each = (
                 cost.work(network_over_encoder=NETWORK_OVER_ENCODER) for cost in (self._searched("ours", self.f), one)
