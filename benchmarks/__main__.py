@@ -15,7 +15,7 @@ from benchmarks.record import Record, Row, compared, medians, say
 
 RANKS = (10, 50)
 LARGE = ("exact", "celebahq-64px", "celebahq-64px-wide", "celebahq-256px")
-OFTEN = ("memory", "discover", "edit", "batching", "growth", "planner", "engines", "algebra", "compiled")
+OFTEN = ("memory", "discover", "edit", "batching", "growth", "planner", "engines", "algebra", "pooled", "compiled")
 NUM_RUNS = 3
 """Of parts whose times differ from run to run; others have medians of their own, count products, or take an hour."""
 
@@ -27,19 +27,21 @@ def run(
     num: int = 8,
     runs: int | None = None,
     large: bool = False,
+    first: Path | None = None,
 ) -> None:
     """Measure, print the tables, write JSON; tables that are in the file already and not asked for are kept.
 
     Args:
         out: JSON file; a run into an existing one replaces the tables it measures.
         only: Parts to run: accuracy10, accuracy50, memory, discover, edit, batching, growth, planner, engines, algebra,
-            ideas, starts, pooled, compiled, gpu-256px, gpu-portraits, gpu-batches, gpu-replayed; exact,
+            ideas, starts, pooled, compiled, spectra, gpu-256px, gpu-portraits, gpu-batches, gpu-replayed; exact,
             celebahq-64px, celebahq-64px-wide and celebahq-256px when named, or with --large.
         num: Samples at each timestep of the accuracy tables.
         runs: Runs of each part, of which the tables have medians and ranges: 3 by default of parts whose times differ.
+        first: A worktree of the first version (git worktree add PATH 154b00b), for `discover` to run beside ours.
         large: Also what takes hours on a CPU: the dense confirmation, and the 256-px architecture.
     """
-    parts = _parts(num)
+    parts = _parts(num, first)
     names = only or tuple(name for name in parts if large or name not in LARGE)
     unknown = [name for name in names if name not in parts]
     if unknown:
@@ -87,7 +89,7 @@ def plot(record: Positional[Path], picture: Positional[Path]) -> None:
     draw(Record.load(record), picture)
 
 
-def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
+def _parts(num: int, first: Path | None) -> dict[str, Callable[[], list[Row]]]:
     from benchmarks import gpu, ideas, large, memory, pipeline, planner, starts, traced
     from benchmarks.growth import growth_rows
     from benchmarks.solvers import portraits_rows
@@ -95,7 +97,7 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
     return {
         **{f"accuracy{rank}": partial(portraits_rows, rank=rank, num=num, progress=say) for rank in RANKS},
         "memory": memory.memory_rows,
-        "discover": pipeline.discover_rows,
+        "discover": partial(pipeline.discover_rows, first=first),
         "edit": pipeline.edit_rows,
         "batching": pipeline.batching_rows,
         "growth": growth_rows,
@@ -106,10 +108,11 @@ def _parts(num: int) -> dict[str, Callable[[], list[Row]]]:
         "starts": partial(starts.portraits_rows, num=min(num, 2)),
         "pooled": ideas.pooled_rows,
         "compiled": traced.traced_rows,
+        "spectra": ideas.spectrum_rows,
         **gpu.gpu_parts(),
         "exact": large.dense_rows,
         "celebahq-64px": partial(large.celebahq_small_rows, num=num),
-        "celebahq-64px-wide": large.celebahq_wide_rows,
+        "celebahq-64px-wide": partial(large.celebahq_wide_rows, num=num),
         "celebahq-256px": large.celebahq_rows,
     }
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import pullback
-from benchmarks.cases import Case, portraits, wide_pooled
-from benchmarks.record import Row
+from benchmarks.cases import Case, celebahq, portraits, wide_pooled
+from benchmarks.record import Row, say
 from benchmarks.solvers import TOL, angle_deg, true_bases
 from benchmarks.starts import NEIGHBOURS, vectors
 from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
@@ -115,6 +115,20 @@ def _pooled(case: Case, rank: int) -> list[Row]:
         figures[f"{method}, s a sample"] = (time.perf_counter() - start) / num
     even = channels * figures["lanczos, s a sample"] / figures["pooled, s a sample"]
     return [Row(table, f"k = {rank}", figures | {"as dear at so many channels": even})]
+
+
+def spectrum_rows(*, ranks: tuple[int, ...] = (10, 50), guard: int = 5) -> list[Row]:
+    """How fast singular values fall: what a Krylov space has to grow to, before its k-th direction stands out."""
+    rows = []
+    for case in (portraits(t_fractions=(0.8,), num=1)[0], celebahq(size=64)[0]):
+        say(case.name)
+        most = max(ranks) + guard
+        jac = JacobianAt(case.f, case.x, plan=measure_plan(case.f, case.x, rank=most))
+        s = top_singular(jac, most, tol=TOL).s[0].tolist()
+        figures = {f"s_{k} / s_1": s[k - 1] / s[0] for k in ranks}
+        figures |= {f"s_{k + guard} / s_{k}": s[k + guard - 1] / s[k - 1] for k in ranks}
+        rows.append(Row("Spectra, one latent at t/T = .8", case.name, figures))
+    return rows
 
 
 def fastest_of(call: Callable[[], object], *, num: int = 3) -> float:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from benchmarks.cases import Case, portraits_of_size
 from benchmarks.ideas import fastest_of
-from benchmarks.record import Figure, Row
+from benchmarks.record import Figure, Row, say
 from pullback.api import discover, forecast, load, make_report
 from pullback.api.cost import Forecast
 from pullback.api.model import Model
@@ -23,13 +27,16 @@ from pullback.geometry import Plan, measure_plan
 from pullback.measure.report_data import Stage
 from pullback.models.multistep import picture_steps
 
-FIRST = Path(__file__).parent.parent / "docs/results/discover_first.json"
-"""``report.json`` of the first version, stages alone: git worktree of 154b00b, `pullback discover` at its defaults."""
 
+def discover_rows(*, first: Path | None = None) -> list[Row]:
+    """Seconds of each stage of the main job on portraits, default size.
 
-def discover_rows() -> list[Row]:
-    """Seconds of each stage of the main job on portraits, default size."""
-    settings, page, model = Settings(), PageSettings(), load("portraits")
+    Args:
+        first: A worktree of the first version, commit 154b00b, which runs right before ours; without it that is not measured.
+    """
+    settings, page = Settings(), PageSettings()
+    theirs = {} if first is None else stages_of(first)
+    model = load("portraits")
     expected = forecast(model, settings, page)
     found = discover(model, plan=expected.plan, batch=expected.batch)
     report = make_report(
@@ -42,26 +49,33 @@ def discover_rows() -> list[Row]:
         "pictures": expected.seconds_pictures,
         "names, factors and strips": expected.prices.of(expected.names),
     }
-    first, rows = first_stages(), []
+    rows = []
     for stage in report.stages:
         figures: dict[str, Figure] = {"seconds": stage.seconds, "forecast": told.get(stage.name)}
-        figures |= compared(stage.seconds, first.get(stage.name))
+        figures |= compared(stage.seconds, theirs.get(stage.name))
         rows.append(Row(table, stage.name, figures | {"products": float(stage.num_products)}))
     total = sum(stage.seconds for stage in report.stages)
-    figures = {"seconds": total, "forecast": expected.seconds, **compared(total, sum(first.values()))}
+    figures = {"seconds": total, "forecast": expected.seconds, **compared(total, sum(theirs.values()) or None)}
     return [*rows, Row(table, "in all", figures), *floor_rows(model, expected, report.stages)]
 
 
-def first_stages() -> dict[str, float]:
-    """Seconds of the stages of the first version's run on this machine, out of its own ``report.json``."""
-    if not FIRST.exists():
-        return {}
-    return {stage["name"]: stage["seconds"] for stage in json.loads(FIRST.read_text(encoding="utf-8"))["stages"]}
+def stages_of(worktree: Path) -> dict[str, float]:
+    """Seconds of each stage of the main job as another checkout runs it, in a process of its own."""
+    say(f"the main job of {worktree}")
+    with TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "pullback", "discover", "--out", f"{folder}/run"],
+            env={**os.environ, "PYTHONPATH": str((worktree / "src").resolve())},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        report = json.loads((Path(folder) / "run" / "report.json").read_text(encoding="utf-8"))
+    return {stage["name"]: stage["seconds"] for stage in report["stages"]}
 
 
 def compared(seconds: float, first: float | None) -> dict[str, Figure]:
     """A stage beside the same one of the first version."""
-    return {"first version, s": first, "share of that": seconds / first} if first else {}
+    return {"first version, s": first, "share of that": None if first is None else seconds / first}
 
 
 def floor_rows(model: Model, expected: Forecast, stages: Sequence[Stage]) -> list[Row]:

@@ -212,6 +212,7 @@ def accuracy_rows(
     progress: Callable[[str], None],
     table: str,
     num_rivals: int = 1,
+    num_rival_cases: int | None = None,
 ) -> list[Row]:
     """The main table: ours at every latent of every case, rivals at the first of each, and times as ratios to ours.
 
@@ -223,16 +224,18 @@ def accuracy_rows(
         progress: Told what is being measured.
         table: Name of the table.
         num_rivals: Latents of each case that the solvers of others see; they take minutes each.
+        num_rival_cases: Cases that they see, all by default.
     """
     trials: dict[str, list[Trial]] = {name: [] for name in (*solvers, TOGETHER)}
     ours: dict[str, list[float]] = {name: [] for name in (*solvers, TOGETHER)}
-    for case, precise in zip(cases, exact, strict=True):
+    for i, (case, precise) in enumerate(zip(cases, exact, strict=True)):
+        is_shared = num_rival_cases is None or i < num_rival_cases
         truth = true_bases(precise, rank)
         plan = measure_plan(case.f, case.x[0], rank=rank)
-        theirs = wide_plan(case)
+        theirs = wide_plan(case) if is_shared else plan
         for index in range(len(case.x)):
             for name, solver in solvers.items():
-                if index >= num_rivals and not name.startswith("ours"):
+                if not (name.startswith("ours") or (is_shared and index < num_rivals)):
                     continue
                 progress(f"{case.name}, rank {rank}, sample {index}, {name}")
                 used = theirs if name.startswith("published") else plan

@@ -18,7 +18,16 @@ from pullback.directions import (
     rotated,
 )
 from pullback.directions.origins import OVERRIDE_KEY
-from pullback.edit import edit, edit_in_window, inject, orthogonalised, record_edit, record_window, replay_edit
+from pullback.edit import (
+    edit,
+    edit_in_window,
+    inject,
+    orthogonalised,
+    record_composition,
+    record_edit,
+    record_window,
+    replay_edit,
+)
 from pullback.edit.recipe import EditOptions
 from pullback.edit.vectors import vectors_at
 from pullback.edit.window import Window
@@ -138,5 +147,7 @@ def test_edits_along_directions_of_an_output_are_replayed(den, x, kind, tmp_path
     assert torch.equal(again.x0, done.x0)
     made = record_window(tmp_path / "window", den, x[0], found, [0, 0.5], f=f, window=Window(0.7, 0.2), num_steps=3)
     assert torch.equal(replay_edit(tmp_path / "window", den).x0, made)
+    row = record_composition(tmp_path / "row", den, x[0], [found], [[1], [-2]], f=f, distance=5.0, num_steps=2)
+    assert torch.equal(replay_edit(tmp_path / "row", den).x0, row.x0[0])
     with pytest.raises(MismatchError, match="weights"):
         replay_edit(tmp_path / "edit", toy_denoiser(seed=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -173,26 +174,54 @@ def test_a_damaged_shard_never_enters_a_mean(bank: Bank, tmp_path: Path) -> None
         mean_spectrum(reader, list(reader.ids()))
 
 
-def test_means_that_make_no_sense(bank: Bank, tmp_path: Path) -> None:
+def test_means_that_make_no_sense(bank: Bank) -> None:
     reader = bank.reader()
     with pytest.raises(OptionError, match="at least one unit"):
         mean_spectrum(reader, [])
-    with pytest.raises(RankError, match="rank between 1 and 3"):
-        mean_subspace(bank, reader, list(reader.ids()), rank=4)
-    mixed = Bank.make(tmp_path, RunSettings())
-    run_here(mixed, [*toy_units(1, rank=1), *toy_units(1, rank=2)], ToyWork())
-    ids = list(mixed.reader().ids())
-    with pytest.raises(RankError, match="units of one shape"):
-        mean_spectrum(mixed.reader(), ids)
-    with pytest.raises(RankError, match=r"units of one shape, .* choose units of one rank, layer and pooling"):
-        aligned_mean(mixed, mixed.reader(), ids, reference=torch.eye(ToyWork().dim_h)[:1])
-    for block in (1, 256):
-        with pytest.raises(RankError, match="units of one shape"):
-            distance_map(mixed, mixed.reader(), ids, block=block)
-    with pytest.raises(RankError, match="units of one shape"):
-        timestep_map(mixed, mixed.reader(), samples={0: dict(enumerate(ids))})
     with pytest.raises(OptionError, match="at least one unit"):
         distance_map(bank, reader, [])
+    with pytest.raises(OptionError, match="a unit of this bank; got elsewhere"):
+        mean_spectrum(reader, ["elsewhere"])
+    with pytest.raises(RankError, match="rank between 1 and 3"):
+        mean_subspace(bank, reader, ids_by_t(reader)[0], rank=4)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"rank": 1}, "rank 2 and 1"),
+        ({"layer": "up"}, "layer mid and up"),
+        ({"pool": "sum"}, "pool none and sum"),
+        ({"weights": "tuned"}, "weights toy and tuned"),
+        ({"condition": "smile"}, "condition none and smile"),
+        ({"t": 300.0}, "t 0.0 and 300.0"),
+        ({"details": {"prediction": "v"}}, "details {} and {'prediction': 'v'}"),
+    ],
+)
+def test_units_of_two_kinds_have_no_mean_and_it_is_said_which(change: Any, told: str, tmp_path: Path) -> None:
+    one, *others = toy_units(3)
+    bank = Bank.make(tmp_path, RunSettings())
+    run_here(bank, [one, *(dataclasses.replace(other, **change) for other in others)], ToyWork())
+    reader, row = bank.reader(), torch.eye(ToyWork().dim_h)[:1]
+    ids = list(reader.ids())
+    calls = {
+        "spectrum": lambda: mean_spectrum(reader, ids),
+        "subspace": lambda: mean_subspace(bank, reader, ids, rank=1),
+        "shares": lambda: mean_shares(bank, reader, ids, rows=row),
+        "aligned": lambda: aligned_mean(bank, reader, ids, reference=row),
+        "distances": lambda: distance_map(bank, reader, ids),
+        "across t": lambda: timestep_map(bank, reader, samples={0: dict(enumerate(ids))}),
+    }
+    for name, call in calls.items():
+        if name == "across t" and "t" in change:
+            continue
+        with pytest.raises(MismatchError) as caught:
+            call()
+        a, b = told.split(" and ")
+        kind, _, value = a.partition(" ")
+        assert told in str(caught.value) or f"{kind} {b} and {value}" in str(caught.value)  # in the order of ids
+    if "t" in change:
+        assert distance_map(bank, reader, ids, may_differ={"t"}).value.shape == (3, 3)
 
 
 def test_a_sketch_keeps_distances_and_says_how_well() -> None:

@@ -10,9 +10,11 @@ from benchmarks.gpu import alone_rows, gpu_parts, replay_row, together_rows
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
 from benchmarks.ideas import algebra_row
 from benchmarks.memory import THEIRS, figures_of, measured
+from benchmarks.pipeline import compared as compared_stage
+from benchmarks.pipeline import stages_of
 from benchmarks.record import Record, Row, compared, medians, shown
 from benchmarks.resident import peak_bytes, reset_peak
-from benchmarks.solvers import OURS, SOLVERS, TOGETHER, accuracy_rows, angle_deg, dense_triplets, true_bases
+from benchmarks.solvers import OURS, PUBLISHED, SOLVERS, TOGETHER, accuracy_rows, angle_deg, dense_triplets, true_bases
 from benchmarks.starts import GUARD, start_rows
 from benchmarks.traced import split
 from pullback.geometry import Plan
@@ -34,6 +36,15 @@ def rows():
     found = accuracy_rows([case()], [case(torch.float64)], rank=4, solvers=SOLVERS, progress=told.append, table="T")
     assert len(told) == 2 * 3 + len(SOLVERS) - 3 + 1  # ours at both latents, rivals at the first, ours together
     return {row.name: row.figures for row in found}
+
+
+def test_rivals_that_take_long_see_the_first_case_alone():
+    told = []
+    cases = [case(num=1), case(num=1)]
+    solvers = {name: SOLVERS[name] for name in (OURS, PUBLISHED)}
+    found = accuracy_rows(cases, cases, rank=4, solvers=solvers, progress=told.append, table="T", num_rival_cases=1)
+    assert len(told) == 2 + 1 + 2  # ours at both, the rival at one, ours together at both
+    assert {row.name: plain(row)["latents"] for row in found} == {OURS: 2, PUBLISHED: 1, TOGETHER: 2}
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -169,3 +180,19 @@ def test_products_are_most_of_a_basis_and_the_rest_is_counted():
     figures = plain(algebra_row(case(), 2, 2))
     assert 0 < figures["of it products"] < figures["seconds"]
     assert figures["share of the rest"] == pytest.approx(1 - figures["of it products"] / figures["seconds"])
+
+
+def test_the_first_version_is_run_from_its_own_worktree(tmp_path):
+    (tmp_path / "src" / "pullback").mkdir(parents=True)
+    (tmp_path / "src" / "pullback" / "__init__.py").touch()
+    (tmp_path / "src" / "pullback" / "__main__.py").write_text(
+        "import json, pathlib, sys\n"
+        "assert sys.argv[1:-1] == ['discover', '--out']\n"
+        "out = pathlib.Path(sys.argv[-1])\n"
+        "out.mkdir()\n"
+        "(out / 'report.json').write_text(json.dumps({'stages': [{'name': 'samples', 'seconds': 3.5}]}))\n"
+    )
+    theirs = stages_of(tmp_path)
+    assert theirs == {"samples": 3.5}
+    assert compared_stage(7.0, theirs["samples"])["share of that"] == 2.0
+    assert compared_stage(7.0, None) == {"first version, s": None, "share of that": None}

@@ -158,7 +158,7 @@ def test_what_has_no_means_is_refused_in_three_parts(
     dropped = filled(tmp_path / "dropped", list(toy_units(3)), u="none")
     assert "got a bank that keeps none (--keep-u none)" in failing(capsys, dropped.folder, out)
     mixed = filled(tmp_path / "mixed", [*toy_units(2, rank=1), *toy_units(2, rank=2)])
-    assert "got 2 kinds of them" in failing(capsys, mixed.folder, out)
+    assert "in sample and t alone\n       got rank " in failing(capsys, mixed.folder, out)
     assert "max_samples from 2 to 20,000" in failing(capsys, bank.folder, out, "--max-samples", "1")
     assert "num_passes from 1" in failing(capsys, bank.folder, out, "--passes", "0")
     assert "a bank, a folder with run.json" in failing(capsys, tmp_path / "none", out)

@@ -10,6 +10,7 @@ from pullback.directions import Direction, Rectangle
 from pullback.edit import EditOptions, compose, composed_move, edit, edit_folder, record_edit, record_file, replay_edit
 from pullback.errors import FileFormatError, MismatchError, NumericalError, OptionError, ShapeError
 from pullback.models import toy_denoiser
+from pullback.models.output_map import OutputMap
 
 T = 600
 STEPS = EditOptions(num_steps=2)
@@ -219,6 +220,16 @@ def test_a_folder_of_pictures(den, f, tmp_path):
         assert np.array_equal(frame, den.to_image(again.x0)[1])
         assert each.change > 0
         assert each.is_lost == (each.round_trip > each.change)
+
+
+def test_a_folder_is_edited_along_a_direction_of_an_output_and_replayed(den, tmp_path):
+    f = OutputMap(den, t=T, kind="x0")
+    pictures(tmp_path / "in")
+    along = direction(den.feature_map(t=T), space="X")
+    found = dataclasses.replace(along, origin=dict(f.origin))
+    for each in edit_folder(den, tmp_path / "in", tmp_path / "out", found, [1], f=f, options=STEPS, distance=5.0):
+        assert each.folder is not None
+        assert replay_edit(each.folder, den).is_exact == (True,)
 
 
 def test_a_second_run_does_only_what_is_missing(den, f, tmp_path):

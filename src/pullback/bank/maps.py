@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
 import torch
 
-from pullback.bank.means import Mean, stream
+from pullback.bank.means import Mean, check_one_kind, stream
 from pullback.bank.store import Bank, Reader
 from pullback.errors import MismatchError, OptionError
 from pullback.geometry.grassmann import geodesic_distance
@@ -18,7 +18,9 @@ MAX_MAP = 20_000
 """Rows of a map: 3.2 GB in float64."""
 
 
-def distance_map(bank: Bank, reader: Reader, ids: Sequence[str], *, block: int = 256) -> Mean:
+def distance_map(
+    bank: Bank, reader: Reader, ids: Sequence[str], *, block: int = 256, may_differ: Collection[str] = ()
+) -> Mean:
     """Geodesic distances of T_h, each pair once  (2307.12868).
 
     Args:
@@ -26,13 +28,14 @@ def distance_map(bank: Bank, reader: Reader, ids: Sequence[str], *, block: int =
         reader: A view of it.
         ids: Which units, in order.
         block: Units in memory at a time, beside one more.
+        may_differ: Fields of a unit that are compared: ``{"t"}`` for a map across timesteps.
 
     Returns:
         ``value`` symmetric with a zero diagonal, shape `(n, n)`, in float64; at most ceil(n / block) passes.
 
     Raises:
         OptionError: If the bank keeps no U, there are no units, or the map would not fit.
-        RankError: If their ranks or features differ.
+        MismatchError: If they differ in more than their sample.
     """
     bank.settings.storage.needs("u")
     if not ids:
@@ -43,6 +46,7 @@ def distance_map(bank: Bank, reader: Reader, ids: Sequence[str], *, block: int =
             got=f"{len(ids):,}",
             hint="choose a timestep, or fewer samples",
         )
+    check_one_kind(reader, ids, may_differ=may_differ)
     distances = torch.zeros(len(ids), len(ids), dtype=torch.float64)
     for start in range(0, len(ids), block):
         rows = torch.stack(list(stream(reader, ids[start : start + block], "u")))  # (block, k, D)
@@ -67,11 +71,12 @@ def timestep_map(bank: Bank, reader: Reader, *, samples: Mapping[object, Mapping
 
     Raises:
         OptionError: If the bank keeps no U, or there is no sample.
-        RankError: If the ranks or features of a sample's units differ.
+        MismatchError: If units differ in more than sample and t.
     """
     bank.settings.storage.needs("u")
     if not samples:
         raise OptionError(wanted="at least one sample", got="none", hint="run with several t")
+    check_one_kind(reader, [unit_id for each in samples.values() for unit_id in each.values()], may_differ={"t"})
     total = None
     for key in sorted(samples, key=str):
         u = torch.stack(list(stream(reader, [samples[key][t] for t in sorted(samples[key])], "u")))  # (T, k, D)

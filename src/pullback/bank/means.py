@@ -6,14 +6,14 @@ computed the units, or a hundred did in any order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pullback.bank.store import Bank, Reader
-from pullback.errors import OptionError, RankError
+from pullback.errors import MismatchError, OptionError, RankError
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,27 @@ def ids_by_t(reader: Reader) -> dict[float, list[str]]:
     return found
 
 
+def check_one_kind(reader: Reader, ids: Sequence[str], *, may_differ: Collection[str] = ()) -> None:
+    """Raises unless units differ in their sample alone, or in what is named; from the headers alone.
+
+    Args:
+        reader: A view of a bank.
+        ids: Which units.
+        may_differ: Fields of a unit that are compared, as ``{"t"}``.
+
+    Raises:
+        MismatchError: Naming what differs: two models, layers, prompts, ranks or timesteps have no mean.
+    """
+    first, *others = (unit.record() for unit in reader.kinds(ids)) if ids else ({},)
+    for other in others:
+        if names := [name for name in first if first[name] != other[name] and name not in {"x", "made", *may_differ}]:
+            raise MismatchError(
+                wanted=f"units that differ in {' and '.join(['sample', *sorted(may_differ)])} alone",
+                got=", ".join(f"{name} {first[name]} and {other[name]}" for name in names),
+                hint="choose units of one model, layer, prompt, rank and timestep, or keep each in a bank of its own",
+            )
+
+
 def mean_spectrum(reader: Reader, ids: Sequence[str]) -> Mean:
     """``mean_b s_b``, one pass.
 
@@ -48,8 +69,9 @@ def mean_spectrum(reader: Reader, ids: Sequence[str]) -> Mean:
 
     Raises:
         OptionError: If there are no units.
-        RankError: If their ranks differ.
+        MismatchError: If they differ in more than their sample.
     """
+    check_one_kind(reader, ids)
     return Mean(_mean(each.double() for each in stream(reader, ids, "s")), len(ids), 1)
 
 
@@ -71,9 +93,11 @@ def mean_subspace(bank: Bank, reader: Reader, ids: Sequence[str], *, rank: int, 
 
     Raises:
         OptionError: If the bank keeps no U, or there are no units.
+        MismatchError: If they differ in more than their sample.
         RankError: If the units have a smaller rank.
     """
     bank.settings.storage.needs("u")
+    check_one_kind(reader, ids)
     start = next(stream(reader, ids[:1], "u"), None)
     if start is None:
         raise OptionError(wanted="at least one unit", got="none", hint="`pullback bank ls DIR`")
@@ -101,8 +125,10 @@ def mean_shares(bank: Bank, reader: Reader, ids: Sequence[str], *, rows: Tensor)
 
     Raises:
         OptionError: If the bank keeps no U, or there are no units.
+        MismatchError: If they differ in more than their sample.
     """
     bank.settings.storage.needs("u")
+    check_one_kind(reader, ids)
     rows = rows.double()
     return Mean(_mean(_project(rows, u).square().sum(dim=1) for u in stream(reader, ids, "u")), len(ids), 1)
 
@@ -123,8 +149,10 @@ def aligned_mean(bank: Bank, reader: Reader, ids: Sequence[str], *, reference: T
 
     Raises:
         OptionError: If the bank keeps no U, or there are no units.
+        MismatchError: If they differ in more than their sample.
     """
     bank.settings.storage.needs("u")
+    check_one_kind(reader, ids)
     reference = reference.double()
 
     def nearest(u: Tensor) -> Tensor:
@@ -146,7 +174,7 @@ def stream(reader: Reader, ids: Sequence[str], name: str, *, shape: Sequence[int
         shape: Of each; that of the first if None.
 
     Raises:
-        RankError: If one has another shape: a unit of another rank, layer or pooling.
+        RankError: If one has another shape.
     """
     for unit_id in ids:
         tensor = reader.tensors(unit_id, [name])[name]

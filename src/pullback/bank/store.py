@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pullback.bank.entries import entry_of, line_for
 from pullback.bank.index import DONE, JOURNAL_SUFFIX, PARTIAL, SHARDS, Index, build_index
@@ -144,6 +146,16 @@ class Reader:
         for name in self.index.shards:
             yield from self._served(name)
 
+    def kinds(self, ids: Iterable[str]) -> list[Unit]:
+        """One unit of each kind among some: units of a kind differ in their sample alone. Of the headers alone.
+
+        Raises:
+            OptionError: If the bank has not got one of them.
+            FileFormatError, MismatchError: As `rows`.
+        """
+        numbers, units = self._kinds
+        return [units[i] for i in sorted({int(numbers[self._position(unit_id)]) for unit_id in ids})]
+
     def shard(self, name: str) -> Shard:
         """A shard of this bank, its header read once."""
         if name not in self._shards:
@@ -154,12 +166,16 @@ class Reader:
         return self._shards[name]
 
     def _place(self, unit_id: str | None) -> tuple[str, int]:
-        place = self.index.place(unit_id) if unit_id else None
-        if place is None:
+        at = self._position(unit_id)
+        return self.index.shards[self.index.shard[at]], int(self.index.row[at])
+
+    def _position(self, unit_id: str | None) -> int:
+        at = self.index.position(unit_id) if unit_id else None
+        if at is None:
             raise OptionError(
                 wanted="a unit of this bank", got=unit_id or "one that was not computed", hint="`pullback bank ls DIR`"
             )
-        return place
+        return at
 
     def _served(self, name: str) -> list[Row]:
         rows = enumerate(self.shard(name).rows)
@@ -167,6 +183,19 @@ class Reader:
         if len(served) != self.index.sizes[name]:
             raise _misnamed(name)
         return served
+
+    @cached_property
+    def _kinds(self) -> tuple[np.ndarray, list[Unit]]:
+        """The number of the kind of each unit of the index, and a unit of each kind."""
+        numbers = np.full(len(self.index), -1, dtype=np.int32)
+        found: dict[tuple[Any, ...], int] = {}
+        units: list[Unit] = []
+        for row in self.rows():
+            number = found.setdefault(row.unit.company, len(units))
+            if number == len(units):
+                units.append(row.unit)
+            numbers[self._position(row.unit.id)] = number
+        return numbers, units
 
     @cached_property
     def _by_key(self) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pullback.bank.maps import MAX_MAP, distance_map
-from pullback.bank.means import ids_by_t, mean_shares, mean_spectrum, mean_subspace, stream
+from pullback.bank.means import check_one_kind, ids_by_t, mean_shares, mean_spectrum, mean_subspace, stream
 from pullback.bank.store import Bank, Reader
-from pullback.errors import MismatchError, OptionError
+from pullback.errors import OptionError
 from pullback.geometry.nulls import haar_distances
 
 BLOCK_BYTES = 1 << 28
@@ -88,7 +87,7 @@ def at_each_t(bank: Bank, reader: Reader, *, max_samples: int = 500, num_passes:
             got=", ".join(f"{num} at t {t:g}" for t, num in counts.items()) or "an empty bank",
             hint="`pullback bank run DIR` goes on with a run; --samples of a new one",
         )
-    _refuse_mixtures(reader)
+    check_one_kind(reader, list(reader.ids()), may_differ={"t"})
     return (_at_time(bank, reader, t, ids, max_samples, num_passes) for t, ids in groups.items())
 
 
@@ -110,14 +109,3 @@ def _at_time(bank: Bank, reader: Reader, t: float, ids: list[str], max_samples: 
         null=haar_distances(*first.shape),
         num_passes=sum(each.num_passes for each in (spectrum, subspace, shares, distances)),
     )
-
-
-def _refuse_mixtures(reader: Reader) -> None:
-    """Two models, layers, prompts or ranks have no mean."""
-    kinds = {dataclasses.replace(row.unit, t=0, made={}, x="any").company for row in reader.rows()}
-    if len(kinds) > 1:
-        raise MismatchError(
-            wanted="units that differ in sample and t alone",
-            got=f"{len(kinds)} kinds of them",
-            hint="keep each model, layer, prompt and rank in a bank of its own",
-        )

@@ -14,6 +14,9 @@ from pullback.geometry.tangent import TangentBasis, clusters_of, signs
 MAX_ROUNDS = 50
 """Samples that share anything take about ten; others have no one mean, however long one looks for it."""
 
+MEAN_RESIDUAL = "mean_residual"
+"""Of the origin: length of the mean tangent at which the mean subspace stopped, radians; 0 is a stationary point."""
+
 
 def frechet_directions(bases: Sequence[TangentBasis], *, rank: int | None = None) -> list[Direction]:
     """Axes of the Frechet mean M of all T_h: eigenvectors of ``sum_b M U_b^T S_b^2 U_b M^T``.
@@ -26,14 +29,16 @@ def frechet_directions(bases: Sequence[TangentBasis], *, rank: int | None = None
         rank: How many axes, by falling eigenvalue, 1 to k; all k by default.
 
     Returns:
-        Orthonormal directions of H; ``s`` is the root of the eigenvalue over the number of samples.
+        Orthonormal directions of H; ``s`` is the root of the eigenvalue over the number of samples; the origin has the
+        residual of the mean, `MEAN_RESIDUAL`.
 
     Raises:
         OptionError, MismatchError, ShapeError, RankError: As `global_directions`.
         NumericalError: If a sample has a direction orthogonal to the running mean.
     """
     samples = check_alike(bases, at_least=2)
-    mean = frechet_mean(stacked(samples), max_rounds=MAX_ROUNDS).rows  # (k, D)
+    found = frechet_mean(stacked(samples), max_rounds=MAX_ROUNDS)
+    mean = found.rows  # (k, D)
     moved = torch.stack([basis.s.to(mean)[:, None] * (basis.u.to(mean) @ mean.mT) for basis in samples])  # (B, k, k)
     values, axes = torch.linalg.eigh((moved.mT @ moved).sum(0))
     rows = (axes.mT @ mean).flip(0)[:rank]
@@ -41,6 +46,7 @@ def frechet_directions(bases: Sequence[TangentBasis], *, rank: int | None = None
     s = (values.flip(0).clamp_min(0) / len(samples)).sqrt().tolist()
     clusters = clusters_of(s[: len(rows)])
     details = {"estimator": "global", "match": "frechet", "num_samples": len(samples), "rank": samples[0].rank}
+    details[MEAN_RESIDUAL] = found.residual
     return [
         Direction(
             vector=row.to(samples[0].u).clone(),

@@ -12,6 +12,9 @@ from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError,
 from pullback.geometry.grassmann import geodesic_distance, grassmann_exp, grassmann_log, orthonormal_span
 from pullback.geometry.linalg import row_svd
 
+MEAN_TOL = 1e-8
+"""Radians that may be left of the mean tangent."""
+
 
 @dataclass(frozen=True, eq=False)
 class FrechetMean:
@@ -30,7 +33,7 @@ class FrechetMean:
     num_rounds: int
 
 
-def frechet_mean(spans: Tensor, *, tol: float = 1e-8, max_rounds: int = 100, strict: bool = False) -> FrechetMean:
+def frechet_mean(spans: Tensor, *, tol: float = MEAN_TOL, max_rounds: int = 100, strict: bool = False) -> FrechetMean:
     """The span that minimises the sum of squared geodesic distances  (Karcher 1977).
 
     From the chordal mean (top k eigenvectors of the mean projector): ``M <- exp_M(mean_b log_M(U_b))`` until the mean

@@ -19,8 +19,10 @@ from pullback.analyses.sizes import Size
 from pullback.directions import Direction, agreement, rotated, split_half, with_agreement
 from pullback.directions.estimators import directions_of
 from pullback.directions.global_ import Match, medoid
+from pullback.directions.subspace import MEAN_RESIDUAL
 from pullback.edit import vectors_at
 from pullback.geometry import TangentBasis
+from pullback.geometry.frechet import MEAN_TOL
 from pullback.measure.score import TINY, Array
 from pullback.models import NetworkFeatureMap
 
@@ -59,7 +61,7 @@ def run(context: Context) -> Outcome:
     size, f = context.size, context.feature_map(edit_time(context.size))
     held_out = context.latents(edit_time(size), size.num_held_out, held_out=True)
     still = context.pictures(held_out[: _num_people(size)], f.t or 0)
-    rows, pictures = [], {}
+    rows, pictures, residual = [], {}, 0.0
     for kind in KINDS:
         found, halves, bases = _directions(context, kind)
         moves = _moved(context, f, held_out, found[: size.num_shown])
@@ -82,12 +84,26 @@ def run(context: Context) -> Outcome:
             for sample in range(len(held_out))
         ]
         pictures[kind] = _sheet(context, still, moves.x0)
+        residual = max([residual, *(float(u.origin.get(MEAN_RESIDUAL, 0.0)) for u in found)])
     found = discovered(context)
     note = (
         f"n is the number of held-out samples; {len(found)} directions at t/T = {edit_time(size):g}. {told(context)} "
-        f"The first {min(size.num_shown, len(found))} are edited, at scales -{SCALE:g}, 0, {SCALE:g}."
+        f"{stopped(residual)}The first {min(size.num_shown, len(found))} are edited, at scales -{SCALE:g}, 0, "
+        f"{SCALE:g}."
     )
     return Outcome(rows, [found_again(found, found.held_out_bases)], pictures, size.num_held_out, note)
+
+
+def stopped(residual: float) -> str:
+    """A sentence on a mean subspace that is not one to the digits asked for.
+
+    Example:
+        >>> stopped(1e-9), stopped(2e-4)
+        ('', 'The mean subspace stopped at a mean tangent of 0.0002 rad: the spaces are too far apart for one. ')
+    """
+    if residual <= MEAN_TOL:
+        return ""
+    return f"The mean subspace stopped at a mean tangent of {residual:.1g} rad: the spaces are too far apart for one. "
 
 
 def _moved(context: Context, f: NetworkFeatureMap, x: Tensor, directions: Sequence[Direction]) -> Moved:
