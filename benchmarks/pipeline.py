@@ -32,7 +32,7 @@ def discover_rows(*, first: Path | None = None) -> list[Row]:
     """Seconds of each stage of the main job on portraits, default size.
 
     Args:
-        first: A worktree of the first version, commit 154b00b, which runs right before ours; without it that is not measured.
+        first: A worktree of the first version, commit 154b00b, which runs right before ours; else that is not measured.
     """
     settings, page = Settings(), PageSettings()
     theirs = {} if first is None else stages_of(first)
