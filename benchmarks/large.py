@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.cases import celebahq, celebahq_name, portraits
-from benchmarks.memory import LARGE_CHUNK, THEIRS, Alone, alone, case_of, told
+from benchmarks.memory import LARGE_CHUNK, PULL, THEIRS, Alone, alone, case_of, told
 from benchmarks.record import Figure, Row, say
 from benchmarks.solvers import (
     MENDED,
@@ -87,10 +87,10 @@ def celebahq_rows(*, rank: int = 10) -> list[Row]:
     ours = alone("celebahq", rank, OURS, plan)
     say("256 px, published")
     theirs = alone("celebahq", rank, THEIRS)
-    return _at_full_size(celebahq_name(256), rank, ours, theirs, told(plan, rank))
+    return _at_full_size(celebahq_name(256), rank, ours, theirs, alone("celebahq", rank, PULL), told(plan, rank))
 
 
-def _at_full_size(name: str, rank: int, ours: Alone, theirs: Alone, note: str) -> list[Row]:
+def _at_full_size(name: str, rank: int, ours: Alone, theirs: Alone, pull: Alone, note: str) -> list[Row]:
     table = f"{name}, random weights, k = {rank}, one latent, each in a process of its own"
     products = 2 * rank * (PUBLISHED_ITERATIONS + 1)
     seconds = theirs.seconds / theirs.products * products
@@ -102,6 +102,7 @@ def _at_full_size(name: str, rank: int, ours: Alone, theirs: Alone, note: str) -
             _figures(replace(theirs, products=products, seconds=seconds), ours) | {"residual": None},
             "two iterations measured, multiplied",
         ),
+        Row(table, PULL, _figures(pull, ours) | {"residual": None}, "whose graph every way holds"),
     ]
 
 

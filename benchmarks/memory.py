@@ -18,7 +18,7 @@ from pullback.geometry import JacobianAt, Plan, measure_plan, top_singular
 from pullback.geometry.cost import GUARD, best_block
 from pullback.geometry.plan import JvpEngine
 
-THEIRS = "published, two iterations"
+THEIRS, PULL = "published, two iterations", "one J^T u"
 TABLE = "Peak memory of one basis"
 CHUNK, LARGE_CHUNK = 16, 2
 """Directions in a call that a plan may have; of the 256-px architecture one alone fills two cores."""
@@ -84,7 +84,7 @@ def alone(case: str, rank: int, name: str, plan: Plan | None = None) -> Alone:
     Args:
         case: As for `case_of`.
         rank: k.
-        name: `OURS` or `THEIRS`.
+        name: `OURS`, `THEIRS`, or `PULL` for a reverse product, of which every way holds the graph.
         plan: How ours computes; the published run has `PUBLISHED_CHUNK` directions in a call, and two iterations, which
             hold as much as fifty.
     """
@@ -95,11 +95,14 @@ def alone(case: str, rank: int, name: str, plan: Plan | None = None) -> Alone:
 
 
 def measured(case: Case, rank: int, name: str, plan: Plan) -> Alone:
-    """One basis in this process, which should have done nothing else."""
+    """One basis, or merely one product, in this process, which should have done nothing else."""
     with torch.no_grad():
         case.f(case.x[:1])
     before = reset_peak()
     jac = JacobianAt(case.f, case.x[0], plan=plan)
+    if name == PULL:
+        _, seconds = timed(lambda: jac.vjp_flat(torch.ones(1, 1, jac.dim_h)))
+        return Alone((peak_bytes() - before) / 2**20, 0.0, seconds, jac.products.total, 0.0)
     krylov = 0.0
     if name == OURS:
         basis, seconds = timed(lambda: top_singular(jac, rank, tol=TOL))

@@ -9,7 +9,7 @@ from benchmarks.cases import Case
 from benchmarks.gpu import alone_rows, gpu_parts, replay_row, together_rows
 from benchmarks.growth import BATCH_TABLE, RANK_TABLE, SIZE_TABLE, plot
 from benchmarks.ideas import algebra_row
-from benchmarks.memory import THEIRS, figures_of, measured
+from benchmarks.memory import PULL, THEIRS, figures_of, measured
 from benchmarks.pipeline import compared as compared_stage
 from benchmarks.pipeline import stages_of
 from benchmarks.record import Record, Row, compared, medians, shown
@@ -148,7 +148,8 @@ def test_gpu_rows_are_told_as_missing_without_one_and_made_anywhere():
 
 
 def test_memory_of_a_basis_is_told_with_its_krylov_bases():
-    ours, theirs = (measured(case(), 4, name, Plan.fixed()) for name in (OURS, THEIRS))
+    ours, theirs, pull = (measured(case(), 4, name, Plan.fixed()) for name in (OURS, THEIRS, PULL))
+    assert (pull.products, pull.krylov_mib) == (1, 0.0)
     assert ours.krylov_mib > 0 == theirs.krylov_mib
     assert ours.products > theirs.products == 2 * 4 * 3
     assert ours.residual <= 1e-3
