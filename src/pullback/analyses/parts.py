@@ -1,16 +1,21 @@
 """Parts of a figure that takes hours: a run that was killed goes on after the last one that was finished.
 
-A part is small, its rows and pictures; the bases behind it, which no other figure asks for, are not kept.
+A part is small, its rows, pictures and numbers; the bases behind it, which no other figure asks for, are not kept.
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from numpy.lib.format import read_array, write_array
+from numpy.typing import NDArray
 
 from pullback.analyses.record import Rows
 from pullback.errors import FileFormatError
@@ -25,10 +30,12 @@ class Part:
     Attributes:
         rows: Its rows.
         pictures: PNG files by name.
+        arrays: Numbers by name that the figure's findings are made of, and no table shows.
     """
 
     rows: Rows
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -95,8 +102,12 @@ class Parts:
             content = json.loads(self._path(i).read_text(encoding="utf-8"))
             if content["key"] != self.key:
                 return None
-            pictures = {name: base64.b64decode(text, validate=True) for name, text in content["pictures"].items()}
-            part = Part([dict(row) for row in content["rows"]], pictures)
+            pictures, arrays = (
+                {name: base64.b64decode(text, validate=True) for name, text in content.get(kind, {}).items()}
+                for kind in ("pictures", "arrays")
+            )
+            numbers = {name: read_array(io.BytesIO(each), allow_pickle=False) for name, each in arrays.items()}
+            part = Part([dict(row) for row in content["rows"]], pictures, numbers)
             self.num_products += int(content["num_products"])
             self.seconds += float(content["seconds"])
         except (ValueError, KeyError, AttributeError, TypeError) as error:  # a text that is no base64 is a ValueError
@@ -110,9 +121,20 @@ class Parts:
     def _keep(self, i: int, part: Part, *, num_products: int, seconds: float) -> None:
         if self.folder is None:
             return
-        pictures = {name: base64.b64encode(content).decode() for name, content in part.pictures.items()}
+        kinds = {"pictures": part.pictures, "arrays": {name: _bytes(each) for name, each in part.arrays.items()}}
+        texts = {
+            kind: {name: base64.b64encode(content).decode() for name, content in contents.items()}
+            for kind, contents in kinds.items()
+        }
         cost = {"num_products": num_products, "seconds": round(seconds, 1)}
-        write_json(self._path(i), {"key": self.key, **cost, "rows": list(part.rows), "pictures": pictures})
+        write_json(self._path(i), {"key": self.key, **cost, "rows": list(part.rows), **texts})
 
     def _path(self, i: int) -> Path:
         return Path(self.folder or "") / f"part-{i}.json"
+
+
+def _bytes(array: NDArray[Any]) -> bytes:
+    """A NPY file."""
+    file = io.BytesIO()
+    write_array(file, array, allow_pickle=False)
+    return file.getvalue()

@@ -105,9 +105,8 @@ def contest(
     Returns:
         One result a method.
     """
-    settings, judge = settings or ContestSettings(), judge or load_judge()
-    arena = _Arena(model, found, settings, judge)
-    results = []
+    settings = settings or ContestSettings()
+    arena, results = Contest(model, found, settings, judge or load_judge()), []
     for done, method in enumerate(settings.methods):
         progress("comparison", done, len(settings.methods))
         results.append(arena.run(method))
@@ -130,8 +129,11 @@ def comparison_rows(results: Sequence[Result]) -> tuple[ComparisonRow, ...]:
     return tuple(rows)
 
 
-class _Arena:
-    """What all methods of one comparison share."""
+class Contest:
+    """What all methods of one comparison share; `contest` runs one after the other.
+
+    What a method gives does not depend on those that ran before it. For the arguments see there.
+    """
 
     def __init__(self, model: Model, found: Discovery, settings: ContestSettings, judge: Reads) -> None:
         self.model, self.found, self.settings, self.judge = model, found, settings, judge

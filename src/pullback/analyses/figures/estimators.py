@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from pullback.analyses.context import Context
 from pullback.analyses.moves import edit_time
+from pullback.analyses.parts import Part
 from pullback.analyses.plotting import COLOURS, INK, NULL_STYLE, SOFT, panels
 from pullback.analyses.reading import reader_of, told
 from pullback.analyses.record import Finding, Outcome, Rows, column, interval, redrawn
 from pullback.analyses.shared import discovered
 from pullback.analyses.sizes import Size
-from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, WHOLE, ContestSettings, contest
+from pullback.api.contest import NETWORK_OVER_ENCODER, RIVALS, WHOLE, Contest, ContestSettings
 from pullback.api.discovery import Discovery
 from pullback.errors import OptionError
 from pullback.measure.contest import Result
@@ -43,6 +45,8 @@ PAPER = (
     "controls and a ceiling are ours."
 )
 METHODS = ("ours", "rotated", *RIVALS, "pca of h", "random h", "random x", "random network", "supervised")
+TESTED = ("ours", "rotated")
+"""What the claims are about."""
 NUM_TUNING = 4
 NUM_STEPS = 4
 
@@ -71,7 +75,7 @@ def methods_of(size: Size, *, knows_factors: bool) -> tuple[str, ...]:
 
 
 def run(context: Context) -> Outcome:
-    """One comparison by `pullback.api.contest`."""
+    """One comparison by `pullback.api.contest`; methods that are finished are kept."""
     found, reader = discovered(context), reader_of(context)
     settings = ContestSettings(
         methods=methods_of(context.size, knows_factors=context.judge is not None),
@@ -82,14 +86,33 @@ def run(context: Context) -> Outcome:
         num_known=max(64, 20 * context.size.num_read),
         num_pca=num_pca(found, num_steps=context.size.num_steps),
     )
-    results = contest(context.model, found, settings, judge=reader, progress=context.progress)
-    rows = [row(result, rank=len(found)) for result in results]
-    own, turned = (next(r for r in results if r.method == name).effects.odd for name in ("ours", "rotated"))
+    parts = context.parts.each(
+        len(settings.methods),
+        _methods(context, settings, cache(lambda: Contest(context.model, found, settings, reader)), rank=len(found)),
+        together=1,
+        found=lambda num: context.progress("comparison", num, len(settings.methods)),
+    )
+    rows = [row for part in parts for row in part.rows]
+    own, turned = (parts[settings.methods.index(name)].arrays["odd"] for name in TESTED)
     note = (
         f"{len(found)} directions at t/T = {edit_time(context.size):g} of {len(found.bases)} samples; n is the number "
         f"of samples that are edited and read. {work_text(rows)} {told(context)}"
     )
     return Outcome(rows, [semantic(own, turned), carries_over(own, turned)], num=context.size.num_read, note=note)
+
+
+def _methods(
+    context: Context, settings: ContestSettings, arena: Callable[[], Contest], *, rank: int
+) -> Callable[[Sequence[int]], list[Part]]:
+    """How the part of a method is made; what all share is made with the first that is not there."""
+
+    def part(i: int) -> Part:
+        result = arena().run(settings.methods[i])
+        context.progress("comparison", i + 1, len(settings.methods))
+        arrays = {"odd": result.effects.odd} if result.method in TESTED else {}
+        return Part([row(result, rank=rank)], arrays=arrays)
+
+    return lambda some: [part(i) for i in some]
 
 
 def work_text(rows: Rows) -> str:
