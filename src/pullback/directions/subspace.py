@@ -11,9 +11,6 @@ from pullback.directions.types import Direction
 from pullback.geometry.frechet import frechet_mean
 from pullback.geometry.tangent import TangentBasis, clusters_of, signs
 
-MAX_ROUNDS = 50
-"""Samples that share anything take about ten; others have no one mean, however long one looks for it."""
-
 MEAN_RESIDUAL = "mean_residual"
 """Of the origin: length of the mean tangent at which the mean subspace stopped, radians; 0 is a stationary point."""
 
@@ -37,7 +34,7 @@ def frechet_directions(bases: Sequence[TangentBasis], *, rank: int | None = None
         NumericalError: If a sample has a direction orthogonal to the running mean.
     """
     samples = check_alike(bases, at_least=2)
-    found = frechet_mean(stacked(samples), max_rounds=MAX_ROUNDS)
+    found = frechet_mean(stacked(samples))
     mean = found.rows  # (k, D)
     moved = torch.stack([basis.s.to(mean)[:, None] * (basis.u.to(mean) @ mean.mT) for basis in samples])  # (B, k, k)
     values, axes = torch.linalg.eigh((moved.mT @ moved).sum(0))

@@ -120,8 +120,9 @@ def grassmann_exp(a: Tensor, tangent: Tensor) -> Tensor:
 def grassmann_log(a: Tensor, b: Tensor) -> Tensor:
     """The tangent at a whose exponential spans b: ``X A^T = 0``, ``|X|`` = geodesic distance  (Edelman et al. 1998).
 
-    b is first turned inside its span towards a (Procrustes); each angle then comes from its sine and its cosine at
-    once, ``atan2``, so that neither small nor large ones lose digits.
+    In principal vectors ``p_i`` of a and ``q_i`` of b, at angles ``t_i``, the tangent of p_i is
+    ``t_i (q_i - cos t_i p_i) / sin t_i``; one SVD of `(k, k)` gives them. Small angles lose no digits: what an arccosine
+    leaves of them hardly moves ``t_i / sin t_i``, which is 1 there.
 
     Args:
         a: Rows that span the first, shape `(k, D)` or `(..., k, D)`, orthonormal.
@@ -139,17 +140,27 @@ def grassmann_log(a: Tensor, b: Tensor) -> Tensor:
         tensor([[0.0000, 0.7854]], dtype=torch.float64)
     """
     _check_alike(a, b)
-    a, b = _orthonormal(a), orthonormal_span(b)
+    return log_of_orthonormal(_orthonormal(a), orthonormal_span(b))
+
+
+def log_of_orthonormal(a: Tensor, b: Tensor) -> Tensor:
+    """`grassmann_log` of rows that are orthonormal in float64; leading shapes broadcast.
+
+    Args:
+        a: Shape `(..., k, D)`.
+        b: Shape `(..., k, D)`.
+
+    Raises:
+        NumericalError: If an angle is pi/2.
+    """
     left, cosine, right = torch.linalg.svd(a @ b.mT)
     if cosine.numel() and float(cosine[..., -1].min()) < CUT_LOCUS:
         raise NumericalError(
             wanted="angles below pi / 2", got="a direction of b orthogonal to all of a", hint="use a smaller rank"
         )
-    turned = left @ right @ b  # (..., k, D); turned a^T is symmetric
-    inside = turned @ a.mT
-    axes, sine, across = torch.linalg.svd(turned - inside @ a, full_matrices=False)
-    angle = torch.atan2(sine, torch.linalg.vector_norm(axes.mT @ inside, dim=-1))
-    return axes @ (angle[..., None] * across)
+    per_sine = 1 / torch.sinc(cosine.clamp(max=1).acos() / torch.pi)  # t / sin t
+    across = right @ b - cosine[..., None] * (left.mT @ a)
+    return left @ (per_sine[..., None] * across)
 
 
 def orthonormal_span(rows: Tensor) -> Tensor:
