@@ -121,8 +121,8 @@ def grassmann_log(a: Tensor, b: Tensor) -> Tensor:
     """The tangent at a whose exponential spans b: ``X A^T = 0``, ``|X|`` = geodesic distance  (Edelman et al. 1998).
 
     In principal vectors ``p_i`` of a and ``q_i`` of b, at angles ``t_i``, the tangent of p_i is
-    ``t_i (q_i - cos t_i p_i) / sin t_i``; one SVD of `(k, k)` gives them. Small angles lose no digits: what an arccosine
-    leaves of them hardly moves ``t_i / sin t_i``, which is 1 there.
+    ``t_i (q_i - cos t_i p_i) / sin t_i``; one SVD of `(k, k)` gives them. Small angles lose no digits: what an
+    arccosine leaves of them hardly moves ``t_i / sin t_i``, which is 1 there.
 
     Args:
         a: Rows that span the first, shape `(k, D)` or `(..., k, D)`, orthonormal.
