@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pullback.errors import NotConvergedError, NotConvergedWarning, OptionError, ShapeError
-from pullback.geometry.grassmann import geodesic_distance, grassmann_exp, log_of_orthonormal, orthonormal_span
+from pullback.geometry.grassmann import grassmann_exp, log_of_orthonormal, orthonormal_span
 from pullback.geometry.linalg import row_svd
 
 MEAN_TOL = 1e-8
@@ -71,19 +71,20 @@ def frechet_mean(spans: Tensor, *, tol: float = MEAN_TOL, max_rounds: int = 200,
     if spans.shape[1] == 0:
         return FrechetMean(spans[0].double(), 0.0, 0.0, 0)
     spans = orthonormal_span(spans)
-    joint = _joint(spans)  # (r, D)
+    joint = torch.linalg.qr(spans.flatten(0, 1).mT)[0].mT  # (r, D), r = min(B k, D)
     inside = spans @ joint.mT  # (B, k, r)
     mean = row_svd(inside.flatten(0, 1)[None])[2][0, : spans.shape[1]]
-    residual, num_rounds, before, move = torch.inf, 0, None, None
-    for num_rounds in range(max_rounds + 1):
-        tangent = log_of_orthonormal(mean, inside).mean(0)
+    num_rounds, last = 0, None
+    while True:
+        logs = log_of_orthonormal(mean, inside)
+        tangent = logs.mean(0)
         residual = float(torch.linalg.matrix_norm(tangent))
-        if residual <= tol or num_rounds == max_rounds:
+        if residual <= tol or num_rounds >= max_rounds:
             break
-        move = tangent if before is None or move is None else _step(move, before - tangent) * tangent
-        mean, before = grassmann_exp(mean, move), tangent
+        move = tangent if last is None else _step(last[0], last[1] - tangent) * tangent
+        mean, last, num_rounds = grassmann_exp(mean, move), (move, tangent), num_rounds + 1
     _report(residual, tol, strict)
-    spread = geodesic_distance(mean.expand_as(inside), inside).square().mean().sqrt()
+    spread = logs.square().sum((1, 2)).mean().sqrt()  # a logarithm is as long as the distance
     return FrechetMean(orthonormal_span(mean @ joint), float(spread), residual, num_rounds)
 
 
@@ -96,12 +97,6 @@ def _step(move: Tensor, fallen: Tensor) -> float:
     """
     met = float((move * fallen).sum())
     return min(max(float(move.square().sum()) / met, 1.0), LONGEST) if met > 0 else 1.0
-
-
-def _joint(spans: Tensor) -> Tensor:
-    """An orthonormal basis of the span of all rows, shape `(r, D)`."""
-    _, s, right = row_svd(spans.flatten(0, 1)[None])
-    return right[0, : int((s[0] > 1e-10 * s[0, 0]).sum())]
 
 
 def _report(residual: float, tol: float, strict: bool) -> None:
