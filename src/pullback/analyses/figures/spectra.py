@@ -149,7 +149,7 @@ def draw(rows: Rows) -> Figure:
     for axis, (pool, label) in zip(axes, LABELS.items(), strict=False):
         _spectra(axis, [row for row in rows if row["pool"] == pool], times)
         axis.set(xlabel="index", ylabel="s / s_1", title=label, yscale="log")
-    axes[0].legend(frameon=False, fontsize=7)
+    axes[0].legend(frameon=False, fontsize=6, ncols=2, loc="upper right", bbox_to_anchor=(1, 0.96))  # below the null
     for (pool, label), colour in zip(LABELS.items(), COLOURS, strict=False):
         kept = _once(rows, pool)
         line_of_means(axes[2], kept, x="t_fraction", y="effective_rank", at=times, label=label, colour=colour)
@@ -161,7 +161,7 @@ def draw(rows: Rows) -> Figure:
     axes[2].legend(frameon=False, fontsize=7)
     if has_rule:
         axes[3].set(xlabel="t / T", ylabel="rank that holds half of s^2", ylim=(0, None))
-        axes[3].legend(frameon=False, fontsize=7)
+        axes[3].legend(frameon=False, fontsize=7, loc="center right", bbox_to_anchor=(1, 0.36))
     return figure
 
 
