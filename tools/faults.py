@@ -237,8 +237,8 @@ MUTANTS = (
     Mutant(
         "logarithm without turning b",
         "geometry/grassmann.py",
-        "turned = left @ right @ b",
-        "turned = b",
+        "across = right @ b - cosine",
+        "across = b - cosine",
         "tests/geometry/test_grassmann.py::test_log_and_exp_are_inverse",
     ),
     Mutant(
@@ -398,8 +398,8 @@ MUTANTS = (
     Mutant(
         "mean of spans that stays where it began",
         "geometry/frechet.py",
-        "mean = grassmann_exp(mean, tangent)",
-        "mean = grassmann_exp(mean, 0 * tangent)",
+        "= grassmann_exp(mean, move), (move",
+        "= grassmann_exp(mean, 0 * move), (move",
         "tests/geometry/test_frechet.py::test_law14_the_mean_tangent_vanishes_and_no_neighbour_is_better",
     ),
     Mutant(
