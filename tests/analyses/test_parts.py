@@ -73,10 +73,10 @@ def test_a_finished_figure_leaves_no_parts_but_what_it_does_not_know(tmp_path):
         "",
         "[]",
         "{}",
-        '{"key": "key", "rows": 3, "pictures": {}, "num_products": 1, "seconds": 1}',
-        '{"key": "key", "rows": [], "pictures": {"a": "!"}, "num_products": 1, "seconds": 1}',
-        '{"key": "key", "rows": [], "pictures": {}, "arrays": {"a": "AAAA"}, "num_products": 1, "seconds": 1}',
-        '{"key": "key", "rows": [], "pictures": {}, "num_products": null, "seconds": 1}',
+        '{"key": "key", "rows": 3, "pictures": {}, "arrays": {}, "num_products": 1, "seconds": 1}',
+        '{"key": "key", "rows": [], "pictures": {"a": "!"}, "arrays": {}, "num_products": 1, "seconds": 1}',
+        '{"key": "key", "rows": [], "pictures": {}, "arrays": {"a": ["x"]}, "num_products": 1, "seconds": 1}',
+        '{"key": "key", "rows": [], "pictures": {}, "arrays": {}, "num_products": null, "seconds": 1}',
     ],
 )
 def test_a_damaged_part_is_named(tmp_path, text):

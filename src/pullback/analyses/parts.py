@@ -6,15 +6,13 @@ A part is small, its rows, pictures and numbers; the bases behind it, which no o
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from numpy.lib.format import read_array, write_array
+import numpy as np
 from numpy.typing import NDArray
 
 from pullback.analyses.record import Rows
@@ -35,7 +33,7 @@ class Part:
 
     rows: Rows
     pictures: Mapping[str, bytes] = field(default_factory=dict)
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -102,12 +100,9 @@ class Parts:
             content = json.loads(self._path(i).read_text(encoding="utf-8"))
             if content["key"] != self.key:
                 return None
-            pictures, arrays = (
-                {name: base64.b64decode(text, validate=True) for name, text in content.get(kind, {}).items()}
-                for kind in ("pictures", "arrays")
-            )
-            numbers = {name: read_array(io.BytesIO(each), allow_pickle=False) for name, each in arrays.items()}
-            part = Part([dict(row) for row in content["rows"]], pictures, numbers)
+            pictures = {name: base64.b64decode(text, validate=True) for name, text in content["pictures"].items()}
+            arrays = {name: np.array(each, dtype=np.float64) for name, each in content["arrays"].items()}
+            part = Part([dict(row) for row in content["rows"]], pictures, arrays)
             self.num_products += int(content["num_products"])
             self.seconds += float(content["seconds"])
         except (ValueError, KeyError, AttributeError, TypeError) as error:  # a text that is no base64 is a ValueError
@@ -121,20 +116,15 @@ class Parts:
     def _keep(self, i: int, part: Part, *, num_products: int, seconds: float) -> None:
         if self.folder is None:
             return
-        kinds = {"pictures": part.pictures, "arrays": {name: _bytes(each) for name, each in part.arrays.items()}}
-        texts = {
-            kind: {name: base64.b64encode(content).decode() for name, content in contents.items()}
-            for kind, contents in kinds.items()
+        content = {
+            "key": self.key,
+            "num_products": num_products,
+            "seconds": round(seconds, 1),
+            "rows": list(part.rows),
+            "pictures": {name: base64.b64encode(picture).decode() for name, picture in part.pictures.items()},
+            "arrays": {name: array.tolist() for name, array in part.arrays.items()},
         }
-        cost = {"num_products": num_products, "seconds": round(seconds, 1)}
-        write_json(self._path(i), {"key": self.key, **cost, "rows": list(part.rows), **texts})
+        write_json(self._path(i), content)
 
     def _path(self, i: int) -> Path:
         return Path(self.folder or "") / f"part-{i}.json"
-
-
-def _bytes(array: NDArray[Any]) -> bytes:
-    """A NPY file."""
-    file = io.BytesIO()
-    write_array(file, array, allow_pickle=False)
-    return file.getvalue()

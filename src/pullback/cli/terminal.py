@@ -63,7 +63,7 @@ class Bars:
         if stage != self._stage or self._bar is None:
             self._close()
             self._stage = stage
-            self._bar = Bar(total=total, desc=f"{stage:16}", file=sys.stderr, leave=True, bar_format=BAR)
+            self._bar = Bar(total=total, initial=done, desc=f"{stage:16}", file=sys.stderr, leave=True, bar_format=BAR)
         self._bar.update(done - self._bar.n)
 
     def _close(self) -> None:
