@@ -10,10 +10,7 @@ from pullback.analyses.run import read_record
 from tools.analysis_tables import claim_table, figure_table
 
 ROOT = Path(__file__).parents[2]
-RESULTS = {
-    "analysis": (*FIGURES, "complexity"),
-    "analysis_paper": (*(name for name in FIGURES if name not in ("paths", "estimators")), "complexity"),
-}
+RESULTS = dict.fromkeys(("analysis", "analysis_paper"), (*FIGURES, "complexity"))
 
 
 @pytest.mark.parametrize(("folder", "names"), RESULTS.items())

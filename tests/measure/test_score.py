@@ -107,6 +107,15 @@ def test_intervals_of_transfer_and_of_what_is_found_are_not_raised_by_seeds_that
     assert num_found(weak, drawn, least_purity=0.0, least_transfer=between) == 0
 
 
+def test_intervals_of_purity_are_about_its_value_where_no_factor_stands_out():
+    """The largest of sixteen like shares would be larger in nearly each draw than it is of all seeds."""
+    odd = np.random.default_rng(1).standard_normal((200, 24, 16))
+    found = bootstrap(lambda odd, drawn: float(purity(odd, drawn).mean()), odd)
+    anew = bootstrap(lambda odd, drawn: float(purity(odd[:, drawn]).mean()), odd)
+    assert found.low < found.value < found.high
+    assert anew.value == found.value < anew.low
+
+
 def test_transfer_needs_two_seeds():
     with pytest.raises(OptionError, match="at least two seeds to compare; got 1; measure more"):
         transfer(planted(1))

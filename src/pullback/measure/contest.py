@@ -141,7 +141,7 @@ class Result:
 
 
 FIGURES: dict[str, Callable[[Array, Indices], Array]] = {
-    "purity": lambda odd, drawn: purity(odd[:, drawn]),
+    "purity": purity,
     "purity of mean": lambda odd, drawn: purity_of_mean(odd[:, drawn]),
     "transfer": transfer,
 }

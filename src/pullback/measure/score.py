@@ -34,14 +34,22 @@ def purity_matrix(odd: Array) -> Array:
     return energy / np.maximum(energy.sum(axis=1, keepdims=True), TINY)
 
 
-def purity(odd: Array) -> Array:
+def purity(odd: Array, drawn: Indices | None = None) -> Array:
     """Purity per sample, ``P_i = max_j P_ij``, shape `(K,)`.
+
+    Args:
+        odd: Odd effects.
+        drawn: Seeds drawn with replacement, as for an interval, or None for each once. The factor j is the one of all
+            seeds: were it chosen anew, each draw would pick what it has by chance, and intervals would lie too high.
 
     Example:
         >>> float(purity(np.array([[[3.0, 4.0]]]))[0])
         0.64
+        >>> purity(np.array([[[1.0, 0.0], [0.0, 2.0]]]), np.array([0, 0])).tolist()
+        [0.0]
     """
-    return purity_matrix(odd).max(axis=1)
+    main = purity_matrix(odd).argmax(axis=1)
+    return purity_matrix(odd if drawn is None else odd[:, drawn])[np.arange(len(odd)), main]
 
 
 def purity_of_mean(odd: Array) -> Array:

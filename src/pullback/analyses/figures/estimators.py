@@ -142,7 +142,7 @@ def semantic(own: Array, turned: Array) -> Finding:
     Raises:
         OptionError: If there is only one direction or sample.
     """
-    return _gain("shared directions are semantic", own, turned, lambda odd, samples: purity(odd[:, samples]))
+    return _gain("shared directions are semantic", own, turned, purity)
 
 
 def carries_over(own: Array, turned: Array) -> Finding:
