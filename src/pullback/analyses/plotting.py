@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 INK, SOFT, COLOURS = "#1f1c18", "#8a8378", ("#0b6a61", "#c05a1c", "#4b6cb7", "#8d5aa8", "#6b7a1e", "#a33a4a")
 NULL_STYLE = {"color": SOFT, "linestyle": "--", "linewidth": 1.2}
 DPI = 110
+POOLS: Mapping[Literal["none", "sum"], str] = {"none": "whole h", "sum": "sum-pooled h"}
+"""Of figures that show both readings of h, with what their curves are called."""
 LEAST_OF_PAIRS = 3
 """Samples whose means over all others have an interval."""
 Colour = str | tuple[float, float, float, float]

@@ -34,9 +34,9 @@ CAPTION = (
     "own from is set so that it works about as much as ours did; the note says how much it did. "
     "D@K: distinct factors found, beside the 99 % of its null (ticks). "
     "Purity: the largest share of an effect that is one factor. Transfer: how alike the effects are over samples. "
-    "Outside: share of the change of the picture outside the places where the factor shows that the direction changes "
-    "most, beside that of a change that is alike everywhere (ticks). Rotated is the matched control of ours: its own "
-    "span, drawn at random. "
+    "Outside, how local an edit is: share of the change of the picture outside the places where the factor shows that "
+    "the direction changes most, beside that of a change that is alike everywhere (ticks). Rotated is the matched "
+    "control of ours: its own span, drawn at random. "
     "Random network: ours with random weights. Supervised: the ceiling, which is told the factors. "
     "Work: what finding the directions took, as counted, in passes of the encoder. Intervals are over samples."
 )

@@ -9,7 +9,7 @@ import torch
 from pullback.analyses.beyond import Array, beyond, raw_text
 from pullback.analyses.context import Context
 from pullback.analyses.moves import unit_weights
-from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels, shades
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, POOLS, line_of_means, panels, shades
 from pullback.analyses.record import Finding, Outcome, Rows, Value, column, distinct
 from pullback.analyses.sizes import Size
 from pullback.geometry import one_product
@@ -30,7 +30,6 @@ PAPER = (
     "2307.12868 shows the power spectra of its latent directions by timestep: low frequencies near T, and higher "
     "ones as t falls."
 )
-POOLS: tuple[Pool, ...] = ("none", "sum")
 NUM_DRAWN = 8
 """Random directions a sample."""
 
@@ -49,7 +48,7 @@ def run(context: Context) -> Outcome:
         for pool in POOLS
         for sample, share in enumerate(pulled_back(context, t_fraction, pool))
     }
-    for where, basis in context.bases_everywhere(POOLS):
+    for where, basis in context.bases_everywhere(tuple(POOLS)):
         spectrum = power_spectrum(basis.v)
         share = float(spectrum.low_share().mean())
         shares = {"low_share": share, "low_share_null": nulls[tuple(where.values())]}
@@ -94,22 +93,22 @@ def pulled_back(context: Context, t_fraction: float, pool: Pool) -> list[float]:
 
 
 def draw(rows: Rows) -> Figure:
-    """Spectra by t for the whole h; low-frequency share against t for both poolings."""
+    """Spectra by t for each pooling; low-frequency share against t for both."""
     chance = next(float(row["low_share"]) for row in rows if row["pool"] == "random x")
     rows = [row for row in rows if row["pool"] != "random x"]
     times = [float(t) for t in distinct(rows, "t_fraction")]
-    figure, (left, right) = panels(2)
-    for t, colour in zip(times, shades(len(times)), strict=True):
-        kept = [row for row in rows if row["t_fraction"] == t and row["pool"] == "none"]
-        at = [float(f) for f in distinct(kept, "frequency")][1:]  # a logarithm has no place for 0
-        line_of_means(left, kept, x="frequency", y="power", at=at, label=f"t/T {t:g}", colour=colour, style="-")
-    left.set(xlabel="cycles a pixel", ylabel="power of v", title="whole h", xscale="log", yscale="log")
-    left.set_xticks([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2], ["1/64", "1/32", "1/16", "1/8", "1/4", "1/2"])
-    left.minorticks_off()
-    left.legend(frameon=False, fontsize=7)
-    for pool, colour in zip(("none", "sum"), COLOURS, strict=False):
+    figure, (*spectra, right) = panels(1 + len(POOLS))
+    for axis, (pool, label) in zip(spectra, POOLS.items(), strict=True):
+        for t, colour in zip(times, shades(len(times)), strict=True):
+            kept = [row for row in rows if row["t_fraction"] == t and row["pool"] == pool]
+            at = [float(f) for f in distinct(kept, "frequency")][1:]  # a logarithm has no place for 0
+            line_of_means(axis, kept, x="frequency", y="power", at=at, label=f"t/T {t:g}", colour=colour, style="-")
+        axis.set(xlabel="cycles a pixel", ylabel="power of v", title=label, xscale="log", yscale="log")
+        axis.set_xticks([1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2], ["1/64", "1/32", "1/16", "1/8", "1/4", "1/2"])
+        axis.minorticks_off()
+    spectra[0].legend(frameon=False, fontsize=7)
+    for (pool, label), colour in zip(POOLS.items(), COLOURS, strict=False):
         once = [row for row in rows if row["pool"] == pool and row["frequency"] == rows[0]["frequency"]]
-        label = "whole h" if pool == "none" else "sum-pooled h"
         line_of_means(right, once, x="t_fraction", y="low_share", at=times, label=label, colour=colour)
         null = [column(once, "low_share_null", t_fraction=t).mean() for t in times]
         right.plot(times, null, color=colour, linestyle="--", linewidth=1.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pullback.analyses.context import Context
 from pullback.analyses.halves import NOT_MADE, Half, estimated_half, exact_half, random_half, where_exact
-from pullback.analyses.plotting import COLOURS, NULL_STYLE, line_of_means, panels, shades
+from pullback.analyses.plotting import COLOURS, NULL_STYLE, POOLS, line_of_means, panels, shades
 from pullback.analyses.record import Outcome, Rows, column, distinct, finding
 from pullback.analyses.sizes import Size
 from pullback.geometry import TangentBasis
@@ -29,15 +29,13 @@ CAPTION = (
     "of directions that would count if all counted alike. Its most is the rank of the bases. Last, how many of all "
     "directions hold half of the sum of s^2: of the sum-pooled h from all its singular values, of the whole h from "
     "those of a basis and an estimate of the rest; a triangle where it takes more than a basis has. Dashed: the same "
-    "of matrices of independent Gaussian entries of the shape of J (matched), in which no direction stands out, and "
+    "of matrices of independent Gaussian entries of the shape of J, in which no direction stands out, and "
     "which are therefore as flat as the shape allows."
 )
 PAPER = (
     "2302.12469 chooses how many directions count by the share of the spectrum that they hold, and reports more "
     "of them near t = 0 than near T."
 )
-POOLS: tuple[Pool, ...] = ("none", "sum")
-LABELS = {"none": "whole h", "sum": "sum-pooled h"}
 
 
 def num_bases(size: Size) -> int:
@@ -109,7 +107,7 @@ def note_of(rows: Rows) -> str:
     """What the rank rule gives at both ends, by pooling."""
     rank, told = len(distinct(rows, "index")), []
     times = [float(t) for t in distinct(rows, "t_fraction")]
-    for pool, label in LABELS.items():
+    for pool, label in POOLS.items():
         once = _once(rows, pool)
         first, last = (_told([row for row in once if row["t_fraction"] == t], rank) for t in (max(times), min(times)))
         num = len(distinct([row for row in once if row["is_exact"]], "sample"))
@@ -146,11 +144,11 @@ def draw(rows: Rows) -> Figure:
     times = [float(t) for t in distinct(rows, "t_fraction")]
     has_rule = "rank_half" in rows[0]  # not in tables of before the rule was measured
     figure, axes = panels(4 if has_rule else 3, num_rows=2 if has_rule else 1)
-    for axis, (pool, label) in zip(axes, LABELS.items(), strict=False):
+    for axis, (pool, label) in zip(axes, POOLS.items(), strict=False):
         _spectra(axis, [row for row in rows if row["pool"] == pool], times)
         axis.set(xlabel="index", ylabel="s / s_1", title=label, yscale="log")
     axes[0].legend(frameon=False, fontsize=6, ncols=2, loc="upper right", bbox_to_anchor=(1, 0.96))  # below the null
-    for (pool, label), colour in zip(LABELS.items(), COLOURS, strict=False):
+    for (pool, label), colour in zip(POOLS.items(), COLOURS, strict=False):
         kept = _once(rows, pool)
         line_of_means(axes[2], kept, x="t_fraction", y="effective_rank", at=times, label=label, colour=colour)
         null = [column(kept, "effective_rank_null", t_fraction=t)[0] for t in times]
@@ -179,7 +177,7 @@ def _spectra(axis: Axes, rows: Rows, times: Sequence[float]) -> None:
         places = [i + 1 for i in at]
         line_of_means(axis, kept, x="place", y="share", at=places, label=f"t/T {t:g}", colour=shade, style="-")
     null = np.array([column(rows, "s_null", index=i).mean() for i in at])
-    axis.plot(np.array(at) + 1, null / null[0], label="matched", **NULL_STYLE)
+    axis.plot(np.array(at) + 1, null / null[0], label="random matrix", **NULL_STYLE)
 
 
 def _rule(axis: Axes, rows: Rows, times: Sequence[float], *, rank: int, label: str, colour: str) -> None:
