@@ -38,8 +38,8 @@ def test_every_row_of_psd_has_its_null_and_products_are_counted(context):
     assert len(set(nulls.values())) == 2 * 2 * 3 + 1
     dashed = [line for line in psd.draw(outcome.rows).axes[2].lines if line.get_linestyle() == "--"]
     assert len(dashed) == 3
-    for left in psd.draw(outcome.rows).axes[:2]:
-        assert len(left.collections) == len(left.lines) == 2  # a band for each timestep
+    for axis in psd.draw(outcome.rows).axes[:2]:
+        assert len(axis.collections) == len(axis.lines) == 2  # a band for each timestep
 
 
 def test_the_null_of_spectra_is_flatter_and_as_long_as_the_samples_own(context):
